@@ -1,0 +1,1 @@
+//! Switchhook: the house.
