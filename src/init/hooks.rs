@@ -68,6 +68,7 @@ pub struct HookRun {
     waiting: std::collections::VecDeque<PathBuf>,
     current: Option<(PathBuf, Moment)>,
     timed_out: bool,
+    cut: bool,
     limit: Duration,
     failure: Failure,
 }
@@ -78,6 +79,7 @@ impl HookRun {
             waiting: hooks.into(),
             current: None,
             timed_out: false,
+            cut: false,
             limit,
             failure,
         }
@@ -96,10 +98,13 @@ impl HookRun {
     }
 
     pub fn exited(&mut self, exit: Exit, now: Moment) -> Vec<Effect> {
-        let problem = match (std::mem::take(&mut self.timed_out), exit.is_success()) {
-            (true, _) => Some(Problem::TimedOut(self.limit)),
-            (false, true) => None,
-            (false, false) => Some(Problem::Exit(exit)),
+        let timed_out = std::mem::take(&mut self.timed_out);
+        let problem = if self.cut || (exit.is_success() && !timed_out) {
+            None
+        } else if timed_out {
+            Some(Problem::TimedOut(self.limit))
+        } else {
+            Some(Problem::Exit(exit))
         };
         self.ended(problem, now)
     }
@@ -115,6 +120,7 @@ impl HookRun {
 
     /// Forgets what waits and kills what runs; `exited` then finishes the run.
     pub fn cut_short(&mut self) -> Vec<Effect> {
+        self.cut = true;
         self.waiting.clear();
         if self.current.is_some() {
             vec![Effect::Kill]
@@ -253,6 +259,14 @@ mod tests {
         };
         assert_eq!(report.to_string(), "hook `a` was killed after 10 s");
         assert_eq!(effects[1], Effect::Finished);
+    }
+
+    #[test]
+    fn a_hook_that_is_cut_short_has_not_failed() {
+        let mut r = run(&["a", "b"], Failure::EndsTheStart);
+        r.start(S);
+        assert_eq!(r.cut_short(), [Effect::Kill]);
+        assert_eq!(r.exited(Exit::Signal(9), 2 * S), [Effect::Finished]);
     }
 
     #[test]

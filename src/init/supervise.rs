@@ -657,12 +657,15 @@ impl Supervisor {
         self.phase_event(shutdown::Event::StopOrdered);
     }
 
-    /// Whether anything of ours still waits to be reaped, for the last phase.
+    /// Every child but the log service, for the last phases.
     fn other_children(&self) -> Vec<Pid> {
-        let known = |pid: &Pid| self.roles.contains_key(&pid.as_raw());
+        let log = self
+            .log_unit()
+            .and_then(|index| self.units.get(index)?.process.as_ref());
+        let log = log.map(|(pid, _)| *pid);
         process::children()
             .into_iter()
-            .filter(|pid| !known(pid))
+            .filter(|pid| Some(*pid) != log)
             .collect()
     }
 }

@@ -416,6 +416,14 @@ impl<'a> Prepared<'a> {
             for (target, source) in (0..).zip(lifted) {
                 check(Stage::Descriptors, libc::dup2(source, target))?;
             }
+            // What PID 1 itself inherited without the flag must not go on to the services.
+            let first_other = libc::c_uint::try_from(count + 3).unwrap_or(libc::c_uint::MAX);
+            libc::syscall(
+                libc::SYS_close_range,
+                first_other,
+                libc::c_uint::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            );
         }
         Ok(())
     }
@@ -513,11 +521,13 @@ fn check(stage: Stage, result: libc::c_int) -> Result<libc::c_int, (Stage, i32)>
 
 /// Children start with an empty mask and default dispositions: both would be inherited (signal(7)).
 unsafe fn reset_signals() {
+    // The kernel's own form of an action: handler, flags, restorer and mask, all zero is SIG_DFL.
+    // The C library's call would refuse its two private signals, 32 and 33.
+    let default = [0usize; 4];
     unsafe {
         for signal in 1..=64 {
-            if signal != libc::SIGKILL && signal != libc::SIGSTOP {
-                libc::signal(signal, libc::SIG_DFL);
-            }
+            let old = std::ptr::null_mut::<libc::c_void>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, 8);
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);

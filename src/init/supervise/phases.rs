@@ -58,14 +58,17 @@ impl Supervisor {
             }
             Action::EndLeftovers => {
                 let left = self.other_children();
-                if !left.is_empty() {
+                let escaped = left
+                    .iter()
+                    .filter(|pid| !self.roles.contains_key(&pid.as_raw()))
+                    .count();
+                if escaped > 0 {
                     self.journal.say(
                         WARNING,
-                        format!(
-                            "ending {} processes that outlived their service",
-                            left.len()
-                        ),
+                        format!("ending {escaped} processes that outlived their service"),
                     );
+                }
+                if !left.is_empty() {
                     left.iter()
                         .for_each(|pid| process::signal_one(*pid, libc::SIGTERM));
                     self.leftovers_until = Some(self.now() + LEFTOVER_GRACE);

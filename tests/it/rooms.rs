@@ -1,0 +1,91 @@
+//! The house's rule: pure rooms import nothing but each other.
+
+use std::path::Path;
+
+/// Files that must stay pure, below src/.
+const PURE: &[&str] = &[
+    "config.rs",
+    "config/registry.rs",
+    "health.rs",
+    "init/hooks.rs",
+    "init/order.rs",
+    "init/service.rs",
+    "init/shutdown.rs",
+    "logd/syslog.rs",
+    "seed/plan.rs",
+    "seed/secret.rs",
+    "seed/volume.rs",
+    "units.rs",
+    "units/capability.rs",
+    "units/directives.rs",
+    "units/service_file.rs",
+    "units/socket_file.rs",
+    "units/spec.rs",
+    "units/syntax.rs",
+    "units/unit_file.rs",
+    "units/value.rs",
+];
+
+/// What a pure room may not name.
+const FOREIGN: &[&str] = &[
+    "std::fs",
+    "std::env",
+    "std::process",
+    "std::time::Instant",
+    "SystemTime",
+    "std::thread",
+    "std::net::Tcp",
+    "crate::sys",
+    "nix::",
+    "libc::",
+    "tokio",
+    "tracing",
+    "println!",
+    "eprintln!",
+];
+
+#[test]
+fn pure_rooms_name_nothing_foreign() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in PURE {
+        let text =
+            std::fs::read_to_string(src.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for line in code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+        {
+            for foreign in FOREIGN {
+                assert!(!line.contains(foreign), "{file} names {foreign}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_one_module_forks_signals_or_waits() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut pending = vec![src.clone()];
+    while let Some(directory) = pending.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+                continue;
+            }
+            if path.ends_with("sys/process.rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for call in [
+                "process::Command",
+                "fork(",
+                "waitpid(",
+                "waitid(",
+                "libc::kill",
+            ] {
+                assert!(!text.contains(call), "{} names {call}", path.display());
+            }
+        }
+    }
+}
