@@ -1,1 +1,5 @@
-fn main() { println!("switchhook"); }
+//! Arguments to role to exit code.
+
+fn main() -> std::process::ExitCode {
+    switchhook::cli::run()
+}

@@ -1,0 +1,3 @@
+//! What we know of the PBX: its configuration files and its control socket.
+
+pub mod control;
