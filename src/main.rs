@@ -1,1 +1,3 @@
-fn main() { println!("switchhook"); }
+fn main() {
+    println!("switchhook");
+}

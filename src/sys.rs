@@ -1,0 +1,3 @@
+//! What talks to the operating system.
+
+pub mod file;

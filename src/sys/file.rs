@@ -1,0 +1,1 @@
+//! Bytes reach the disk here.
