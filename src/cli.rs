@@ -1,1 +1,4 @@
-//! One file per command.
+//! The commands: one file per command, and `output` as the only printer.
+
+pub mod output;
+pub mod phone;
