@@ -339,7 +339,7 @@ fn tell(
     if let Effect::Unproved { reason } = effect {
         output.problem(
             &format!("the file is written, but Asterisk has not taken it: {reason}"),
-            Some("`asterisk -rx 'module reload res_pjsip_config_wizard.so'` tries again, and Asterisk's log tells why not"),
+            Some("`asterisk -rx 'module reload res_pjsip.so'` tries again, and Asterisk's log tells why not"),
         );
     }
 }
@@ -379,8 +379,22 @@ fn random_password() -> Result<Password, PhoneError> {
 }
 
 /// The host that phones register with: what was asked for, else HOSTNAME.
+///
+/// Without a name given to it, a container's HOSTNAME is the first 12 digits of its id, which no phone can find.
 fn host(asked: Option<&Host>) -> Option<Host> {
-    asked
-        .cloned()
-        .or_else(|| std::env::var("HOSTNAME").ok()?.parse().ok())
+    let ours = || {
+        std::env::var("HOSTNAME")
+            .ok()
+            .filter(|name| !is_container_id(name))?
+            .parse()
+            .ok()
+    };
+    asked.cloned().or_else(ours)
+}
+
+fn is_container_id(name: &str) -> bool {
+    name.len() == 12
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }

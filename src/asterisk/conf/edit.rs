@@ -4,7 +4,7 @@
 //! Invariant: after an edit every line that the edit did not name means what it meant before. This is checked on the result,
 //! by reading it again; where it does not hold (an entry in the middle of a block comment, say) the edit is refused.
 
-use super::scan::{Header, Kind, MAX_LINE};
+use super::scan::{Kind, MAX_LINE};
 use super::{Document, Line, replace};
 use thiserror::Error;
 
@@ -318,13 +318,6 @@ fn check_value(key: &str, value: &str) -> Result<(), EditError> {
     })
 }
 
-impl Header {
-    #[cfg(test)]
-    fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -474,7 +467,7 @@ mod tests {
                 }
                 1 => prop_assert!(new.starts_with(&old)),
                 _ => {
-                    prop_assert!(!document.lines.iter().any(|l| matches!(&l.kind, Kind::Header(h) if h.is("b"))));
+                    prop_assert!(!document.lines.iter().any(|l| matches!(&l.kind, Kind::Header(h) if h.name.eq_ignore_ascii_case("b"))));
                     let kept: Vec<_> = before.sections().filter(|s| s.name() != "b").collect();
                     let left: Vec<_> = document.sections().collect();
                     prop_assert_eq!(kept.len(), left.len());

@@ -3,10 +3,16 @@
 //! It restarts nothing and drops no call. It does not retry a reload: what a second one would change, a first one would have.
 //! Invariant: `Effect::Live` is said only after Asterisk itself showed the change.
 //!
-//! Checked on Asterisk 22.10.1 with a call running: `module reload res_pjsip_config_wizard.so` alone (70-90 ms) makes a new
-//! endpoint, its auth, AOR and hint appear, takes a changed password at the next REGISTER, and removes endpoint and hint of a
-//! section that is gone; the call went on. It also sees a change in a file that pjsip_wizard.conf includes. `dialplan reload`
-//! is not needed, and on its own does nothing; `module reload res_pjsip.so` works, too, but reloads transports as well.
+//! Checked on Asterisk 22.10.1 with a call running and with devices that answer OPTIONS: `module reload res_pjsip.so` alone
+//! (70-90 ms) makes a new endpoint, its auth, AOR and hint appear, takes a changed password at the next REGISTER, removes
+//! endpoint and hint of a section that is gone, and sees a change in a file that pjsip_wizard.conf includes; calls go on, even
+//! a call of the phone that is removed. `module reload res_pjsip_config_wizard.so` seems to do the same, and does not: AORs
+//! that it makes are not known to pjsip_options, so their contacts are never qualified and the endpoint and its hint stay
+//! `Unavailable` for good. `dialplan reload` is not needed, and on its own does nothing.
+//!
+//! Registrations outlive the section: Asterisk keeps them in its database, and a phone that is added under an old name would
+//! ring the old device. They are therefore deleted with the phone, and before one of that name is added. For a new password
+//! they stay: the state of an endpoint would stay `Not in use` without them.
 
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -17,8 +23,8 @@ use serde::Serialize;
 use crate::asterisk::control::{self, CtlError};
 use crate::phone::plan::Change;
 
-/// Reads the phones again, and nothing else.
-pub(super) const RELOAD: &str = "module reload res_pjsip_config_wizard.so";
+/// Reads the phones again.
+pub(super) const RELOAD: &str = "module reload res_pjsip.so";
 
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long the change may take to show after the reload; it was there at once in all our trials.
@@ -62,10 +68,16 @@ impl Console {
     }
 
     fn apply(&self, name: &str, change: &Change) -> Result<Effect, CtlError> {
+        if matches!(change, Change::Add { .. }) {
+            self.forget_registrations(name)?;
+        }
         let answer = self.ask(RELOAD)?;
         let started = Instant::now();
         loop {
             if self.shows(name, change)? {
+                if matches!(change, Change::Remove { .. }) {
+                    self.forget_registrations(name)?;
+                }
                 return Ok(Effect::Live);
             }
             if started.elapsed() > PATIENCE {
@@ -83,6 +95,14 @@ impl Console {
         }
     }
 
+    /// Deletes what devices registered under that name.
+    fn forget_registrations(&self, name: &str) -> Result<(), CtlError> {
+        for key in registrations(&self.ask("database show registrar contact")?, name) {
+            self.ask(&format!("database del registrar {key}"))?;
+        }
+        Ok(())
+    }
+
     /// Whether Asterisk shows what the change wants.
     fn shows(&self, name: &str, change: &Change) -> Result<bool, CtlError> {
         let endpoint = has_endpoint(&self.ask(&format!("pjsip show endpoint {name}"))?, name);
@@ -98,16 +118,31 @@ impl Console {
 }
 
 fn has_endpoint(answer: &str, name: &str) -> bool {
-    let mut names = answer
+    let mut rests = answer
         .lines()
         .filter_map(|line| line.trim_start().strip_prefix("Endpoint:"));
-    // The endpoint's line shows `name/number`, and the heading shows `<Endpoint/CID...>`.
-    names.any(|rest| {
-        rest.trim_start()
+    // The endpoint's own line is ` Endpoint:  name/number  state`; the heading has `<Endpoint/CID...>` there.
+    rests.any(|rest| {
+        let shown = rest
+            .trim_start()
             .split(['/', ' '])
             .next()
-            .is_some_and(|shown| shown.eq_ignore_ascii_case(name))
+            .unwrap_or_default();
+        !shown.starts_with('<') && shown.eq_ignore_ascii_case(name)
     })
+}
+
+/// The keys `contact/NAME;@HASH` of a name in a listing of the database (res_pjsip_registrar.c).
+fn registrations(answer: &str, name: &str) -> Vec<String> {
+    let prefix = format!("/registrar/contact/{name};@");
+    let hashes = answer
+        .lines()
+        .filter_map(|line| line.strip_prefix(&prefix)?.split([':', ' ']).next());
+    let hashes =
+        hashes.filter(|hash| !hash.is_empty() && hash.bytes().all(|b| b.is_ascii_hexdigit()));
+    hashes
+        .map(|hash| format!("contact/{name};@{hash}"))
+        .collect()
 }
 
 /// The value of ` key   : value` in a console listing.
@@ -138,6 +173,16 @@ mod tests {
         assert!(!has_endpoint(ENDPOINT, "an"));
         assert!(!has_endpoint(ENDPOINT, "<Endpoint"));
         assert!(!has_endpoint("Unable to find object ann.\n\n", "ann"));
+    }
+
+    #[test]
+    fn registrations_are_those_of_exactly_that_name() {
+        let listing = "/registrar/contact/ann;@0af3: {\"uri\":\"sip:ann@[::1]\"}\n/registrar/contact/annie;@0af4   : {}\n\
+            /registrar/contact/ann;@0b  : {}\n/registrar/contact/ann;@x y: {}\n4 results found.\n";
+        assert_eq!(
+            registrations(listing, "ann"),
+            ["contact/ann;@0af3", "contact/ann;@0b"]
+        );
     }
 
     #[test]

@@ -1,0 +1,3 @@
+//! Tests of the real binary, in a temporary root.
+
+mod phone;
