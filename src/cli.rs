@@ -1,4 +1,133 @@
 //! The commands: one file per command, and `output` as the only printer.
 
+pub mod health;
 pub mod output;
 pub mod phone;
+pub mod service;
+pub mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::paths::Paths;
+use crate::config::{self, registry};
+use crate::sys::environment;
+
+/// A telephone exchange in one container
+#[derive(Debug, Parser)]
+#[command(name = "switchhook", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the exchange: PID 1 of the container
+    #[command(after_long_help = variables_help())]
+    Init(RootArgs),
+    /// Print what the services say (started by PID 1)
+    #[command(hide = true)]
+    Logd,
+    /// Say whether the exchange is well: exit code 0 or 1 and one line of reason
+    Health(health::HealthArgs),
+    /// Show the exchange and its services
+    Status(status::StatusArgs),
+    /// Start a service
+    Start(service::ServiceArgs),
+    /// Stop a service
+    Stop(service::ServiceArgs),
+    /// Stop a service and start it again
+    Restart(service::ServiceArgs),
+    /// Let a service read its configuration again
+    Reload(service::ServiceArgs),
+    /// End a service's processes at once; it is then started again
+    Kill(service::ServiceArgs),
+    /// Add, list, show and remove phones
+    Phone(phone::PhoneArgs),
+    /// Print the reference of the environment variables, in Markdown
+    #[command(hide = true)]
+    Variables,
+}
+
+/// Where the appliance lives.
+#[derive(Debug, Args)]
+pub struct RootArgs {
+    /// Look for everything below this directory
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub root: PathBuf,
+}
+
+impl RootArgs {
+    pub fn paths(&self) -> Paths {
+        Paths::under(&self.root)
+    }
+}
+
+/// The variables as text for `init --help`.
+fn variables_help() -> String {
+    let mut out = String::from("Environment variables:\n");
+    for v in registry::VARIABLES {
+        let default = if v.default.is_empty() {
+            String::new()
+        } else {
+            format!(" [default: {}]", v.default)
+        };
+        out.push_str(&format!(
+            "  {}={}{default}\n      {}\n",
+            v.name,
+            registry::form_text(v.form),
+            v.meaning
+        ));
+    }
+    out
+}
+
+/// Runs the command that the arguments name.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let is_usage = error.use_stderr();
+            let _ = error.print();
+            return ExitCode::from(if is_usage { 64 } else { 0 });
+        }
+    };
+    match cli.command {
+        Command::Init(args) => exit_code(crate::init::boot::run(&args.root)),
+        Command::Logd => logd(),
+        Command::Health(args) => health::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Start(args) => service::run(&args, service::Order::Start),
+        Command::Stop(args) => service::run(&args, service::Order::Stop),
+        Command::Restart(args) => service::run(&args, service::Order::Restart),
+        Command::Reload(args) => service::run(&args, service::Order::Reload),
+        Command::Kill(args) => service::run(&args, service::Order::Kill),
+        Command::Phone(args) => phone::run(args),
+        Command::Variables => {
+            output::Output::new(false).text(&registry::markdown());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(2))
+}
+
+fn logd() -> ExitCode {
+    // PID 1 has refused a bad environment before it started us.
+    let Ok(config) = config::read(&environment::all()) else {
+        return ExitCode::from(78);
+    };
+    match crate::logd::run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let out = output::Output::new(false);
+            out.error(&error, None);
+            out.finish(output::Exit::Failed)
+        }
+    }
+}

@@ -1,6 +1,28 @@
-//! Switchhook: the house.
+//! Switchhook, a telephone exchange in one container.
+//!
+//! Arrows between the rooms point down only. The pure rooms (`units`, `config`, `health`, `phone`,
+//! `asterisk::conf`, `seed::plan`, `init::{service, order, hooks, shutdown}`, `logd::syslog`) import nothing
+//! but each other.
+
+#![deny(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
+)]
 
 pub mod asterisk;
+pub mod certs;
 pub mod cli;
+pub mod config;
+pub mod health;
+pub mod init;
+pub mod logd;
 pub mod phone;
+pub mod seed;
 pub mod sys;
+pub mod units;

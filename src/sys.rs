@@ -1,3 +1,11 @@
-//! What talks to the operating system.
+//! The thin ring around the operating system. Only here is unsafe code allowed.
 
+pub mod clock;
+pub mod environment;
 pub mod file;
+pub mod notify;
+#[allow(unsafe_code)]
+pub mod process;
+pub mod signal;
+#[allow(unsafe_code)]
+pub mod socket;

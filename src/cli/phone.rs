@@ -19,13 +19,14 @@ use thiserror::Error;
 use self::live::Effect;
 use super::output::{Exit, Output};
 use crate::asterisk::conf::Document;
+use crate::config::paths::Paths;
 use crate::phone::plan::{self, Change, Plan, PlanError};
 use crate::phone::{self, DisplayName, Host, Invalid, Name, Number, Password, qr};
 use crate::sys::file::{self, FileError, Owner};
 
-const PHONES: &str = "etc/asterisk/pjsip_endpoint.conf";
+const PHONES: &str = "pjsip_endpoint.conf";
 /// The file that includes it; templates may be there.
-const WIZARD: &str = "etc/asterisk/pjsip_wizard.conf";
+const WIZARD: &str = "pjsip_wizard.conf";
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 /// Asterisk's group reads it; it holds passwords, so nobody else does.
 const NEW_FILE_MODE: u32 = 0o640;
@@ -201,10 +202,10 @@ pub fn run(args: PhoneArgs) -> ExitCode {
 }
 
 fn dispatch(args: &PhoneArgs, output: &Output) -> Result<Exit, PhoneError> {
-    let root = args.root.as_path();
+    let paths = &Paths::under(&args.root);
     match &args.command {
-        PhoneCommand::List => show::list(&read_phones(root)?, output),
-        PhoneCommand::Show(show) => return show::show(show, &read_phones(root)?, output),
+        PhoneCommand::List => show::list(&read_phones(paths)?, output),
+        PhoneCommand::Show(show) => return show::show(show, &read_phones(paths)?, output),
         PhoneCommand::Add {
             name,
             number,
@@ -219,11 +220,11 @@ fn dispatch(args: &PhoneArgs, output: &Output) -> Result<Exit, PhoneError> {
                 display: display.clone(),
                 password,
             };
-            return change_file(root, "add", &change, *dry_run, output);
+            return change_file(paths, "add", &change, *dry_run, output);
         }
         PhoneCommand::Remove { name, dry_run } => {
             return change_file(
-                root,
+                paths,
                 "remove",
                 &Change::Remove { name: name.clone() },
                 *dry_run,
@@ -240,7 +241,7 @@ fn dispatch(args: &PhoneArgs, output: &Output) -> Result<Exit, PhoneError> {
                 name: name.clone(),
                 password,
             };
-            return change_file(root, "password", &change, *dry_run, output);
+            return change_file(paths, "password", &change, *dry_run, output);
         }
     }
     Ok(Exit::Ok)
@@ -248,15 +249,16 @@ fn dispatch(args: &PhoneArgs, output: &Output) -> Result<Exit, PhoneError> {
 
 /// Lock, read, plan, write, reload, verify; or, for a dry run, only read and plan.
 fn change_file(
-    root: &Path,
+    paths: &Paths,
     command: &'static str,
     change: &Change,
     dry_run: bool,
     output: &Output,
 ) -> Result<Exit, PhoneError> {
-    let path = root.join(PHONES);
+    let path = paths.asterisk_config().join(PHONES);
+    let wizard = paths.asterisk_config().join(WIZARD);
     // Before the lock, which makes a file: it must not make one where no configuration is.
-    if read_document(&path)?.is_none() && read_document(&root.join(WIZARD))?.is_none() {
+    if read_document(&path)?.is_none() && read_document(&wizard)?.is_none() {
         return Err(PhoneError::NoConfiguration(path));
     }
     let _lock = if dry_run {
@@ -265,7 +267,7 @@ fn change_file(
         Some(file::lock_beside(&path, LOCK_PATIENCE)?)
     };
     let document = read_document(&path)?.unwrap_or_else(|| Document::parse(""));
-    let including: Vec<Document> = read_document(&root.join(WIZARD))?.into_iter().collect();
+    let including: Vec<Document> = read_document(&wizard)?.into_iter().collect();
     let plan = plan::plan(&document, &including, change).map_err(|source| {
         if source.is_no() {
             PhoneError::No(source)
@@ -289,7 +291,7 @@ fn change_file(
                 },
             )?;
         }
-        effect = live::apply(root, &plan.name, change);
+        effect = live::apply(&paths.asterisk_control(), &plan.name, change);
     }
     tell(output, command, change, &plan, changed, &effect);
     Ok(if matches!(effect, Effect::Unproved { .. }) {
@@ -353,8 +355,8 @@ fn read_document(path: &Path) -> Result<Option<Document>, FileError> {
     }
 }
 
-fn read_phones(root: &Path) -> Result<Vec<phone::Phone>, PhoneError> {
-    let path = root.join(PHONES);
+fn read_phones(paths: &Paths) -> Result<Vec<phone::Phone>, PhoneError> {
+    let path = paths.asterisk_config().join(PHONES);
     Ok(phone::phones(&Document::parse(&file::read_text(&path)?)))
 }
 

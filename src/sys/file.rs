@@ -5,9 +5,9 @@
 //! and never finds new bytes that a power cut can take back once the call returned.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -229,6 +229,18 @@ pub fn lock_beside(path: &Path, patience: Duration) -> Result<Lock, FileError> {
             Err(TryLockError::Error(error)) => return Err(FileError::io(Step::Lock, &lock)(error)),
         }
     }
+}
+
+/// Creates a directory and its parents with this mode, if they are missing.
+///
+/// # Errors
+/// If one of them cannot be created.
+pub fn make_directory(path: &Path, mode: u32) -> Result<(), FileError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(FileError::io(Step::Write, path))
 }
 
 #[derive(Clone, Copy)]

@@ -35,7 +35,7 @@ struct House {
 impl House {
     fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        fs::create_dir_all(root.path().join("etc/asterisk")).unwrap();
+        fs::create_dir_all(root.path().join("srv/etc/asterisk")).unwrap();
         fs::create_dir_all(root.path().join("run/asterisk")).unwrap();
         let house = Self { root };
         fs::write(house.file(), OLD).unwrap();
@@ -43,7 +43,9 @@ impl House {
     }
 
     fn file(&self) -> PathBuf {
-        self.root.path().join("etc/asterisk/pjsip_endpoint.conf")
+        self.root
+            .path()
+            .join("srv/etc/asterisk/pjsip_endpoint.conf")
     }
 
     fn text(&self) -> String {
@@ -286,7 +288,7 @@ fn a_dry_run_shows_the_change_without_secrets_and_leaves_no_trace() {
     insta::assert_snapshot!(out);
     house.expect(0, &["password", "john.doe", "--dry-run"]);
     assert_eq!(house.text(), OLD);
-    let names = fs::read_dir(house.root.path().join("etc/asterisk"))
+    let names = fs::read_dir(house.root.path().join("srv/etc/asterisk"))
         .unwrap()
         .count();
     assert_eq!(names, 1);
@@ -314,7 +316,7 @@ fn broken_and_missing_configuration_is_named_with_exit_78() {
         !house
             .root
             .path()
-            .join("etc/asterisk/.pjsip_endpoint.conf.lock")
+            .join("srv/etc/asterisk/.pjsip_endpoint.conf.lock")
             .exists()
     );
 }
@@ -325,7 +327,7 @@ fn a_link_stays_a_link_and_mode_and_owner_stay() {
     let srv = house.root.path().join("srv.conf");
     fs::rename(house.file(), &srv).unwrap();
     fs::set_permissions(&srv, fs::Permissions::from_mode(0o604)).unwrap();
-    symlink("../../srv.conf", house.file()).unwrap();
+    symlink("../../../srv.conf", house.file()).unwrap();
     house.expect(0, &["add", "ann", "--number", "101"]);
     assert!(fs::symlink_metadata(house.file()).unwrap().is_symlink());
     assert_eq!(fs::metadata(&srv).unwrap().mode() & 0o7777, 0o604);

@@ -14,7 +14,7 @@
 //! ring the old device. They are therefore deleted with the phone, and before one of that name is added. For a new password
 //! they stay: the state of an endpoint would stay `Not in use` without them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -46,8 +46,7 @@ pub(super) enum Effect {
 }
 
 /// Reloads and looks.
-pub(super) fn apply(root: &Path, name: &str, change: &Change) -> Effect {
-    let socket = root.join(control::SOCKET.trim_start_matches('/'));
+pub(super) fn apply(socket: &Path, name: &str, change: &Change) -> Effect {
     let console = Console { socket };
     match console.apply(name, change) {
         Ok(effect) => effect,
@@ -58,13 +57,13 @@ pub(super) fn apply(root: &Path, name: &str, change: &Change) -> Effect {
     }
 }
 
-struct Console {
-    socket: PathBuf,
+struct Console<'a> {
+    socket: &'a Path,
 }
 
-impl Console {
+impl Console<'_> {
     fn ask(&self, command: &str) -> Result<String, CtlError> {
-        control::run(&self.socket, command, ANSWER)
+        control::run(self.socket, command, ANSWER)
     }
 
     fn apply(&self, name: &str, change: &Change) -> Result<Effect, CtlError> {

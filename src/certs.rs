@@ -1,0 +1,3 @@
+//! Certificates of the exchange.
+
+pub mod self_signed;

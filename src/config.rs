@@ -1,0 +1,234 @@
+//! The appliance's configuration from environment variables: raw text to a valid value.
+//!
+//! Pure: the variables arrive as an argument. Every mistake is reported at once. Invariant: a `Config`
+//! holds only values that the registry allows.
+
+pub mod paths;
+pub mod registry;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::units::value;
+use registry::Form;
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// The valid configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// 0 to 8: severities below this number are shown (`registry`).
+    pub log_level: u8,
+    pub fold_repeats: bool,
+    pub log_format: LogFormat,
+    pub host_name: Option<String>,
+    pub certificate_days: u32,
+    pub entry_dir: String,
+    pub exit_dir: String,
+    pub drain_timeout: Duration,
+    pub hook_timeout: Duration,
+}
+
+/// One mistake in the environment.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Mistake {
+    #[error("{name}={value} is not valid: {problem}\nhint: {hint}")]
+    Value {
+        name: String,
+        value: String,
+        problem: String,
+        hint: String,
+    },
+    #[error("{name} is not a variable of this appliance\nhint: {hint}")]
+    Unknown { name: String, hint: String },
+    #[error("{name} and {name}_FILE are both set\nhint: keep one of them")]
+    Both { name: String },
+}
+
+const PREFIX: &str = "SWITCHHOOK_";
+
+/// Checks the variables; an empty value counts as not set.
+pub fn read(environment: &BTreeMap<String, String>) -> Result<Config, Vec<Mistake>> {
+    let mut mistakes = Vec::new();
+    for name in environment.keys().filter(|name| name.starts_with(PREFIX)) {
+        if registry::find(name).is_none() && !registry::OURS.contains(&name.as_str()) {
+            mistakes.push(Mistake::Unknown {
+                name: name.clone(),
+                hint: nearest_hint(name),
+            });
+        }
+    }
+    let mut values = BTreeMap::new();
+    for variable in registry::VARIABLES {
+        let given = environment
+            .get(variable.name)
+            .map(|text| text.trim())
+            .filter(|text| !text.is_empty());
+        let text = given.unwrap_or(variable.default);
+        match check(variable.form, text) {
+            Ok(()) => {
+                values.insert(variable.name, text);
+            }
+            Err(problem) => mistakes.push(Mistake::Value {
+                name: variable.name.to_owned(),
+                value: text.to_owned(),
+                problem,
+                hint: hint(variable),
+            }),
+        }
+    }
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
+    let text = |name: &str| values.get(name).copied().unwrap_or_default();
+    let time = |name: &str| {
+        value::time_span(text(name))
+            .ok()
+            .flatten()
+            .unwrap_or(Duration::MAX)
+    };
+    Ok(Config {
+        log_level: text("SYSLOG_LEVEL").parse().unwrap_or(4),
+        fold_repeats: text("SYSLOG_OPTIONS").contains('D'),
+        log_format: if text("SWITCHHOOK_LOG_FORMAT") == "json" {
+            LogFormat::Json
+        } else {
+            LogFormat::Text
+        },
+        host_name: Some(text("HOSTNAME").to_owned()).filter(|name| !name.is_empty()),
+        certificate_days: text("TLS_CERTDAYS").parse().unwrap_or(30),
+        entry_dir: text("DOCKER_ENTRY_DIR").to_owned(),
+        exit_dir: text("DOCKER_EXIT_DIR").to_owned(),
+        drain_timeout: time("SWITCHHOOK_DRAIN_TIMEOUT"),
+        hook_timeout: time("SWITCHHOOK_HOOK_TIMEOUT"),
+    })
+}
+
+fn check(form: Form, text: &str) -> Result<(), String> {
+    match form {
+        Form::Text => Ok(()),
+        Form::Number { least, most } => match text.parse::<u64>() {
+            Ok(number) if (least..=most).contains(&number) => Ok(()),
+            _ => Err(format!("it must be a whole number from {least} to {most}")),
+        },
+        Form::Time => value::time_span(text).map(|_| ()),
+        Form::Word(words) if words.contains(&text) => Ok(()),
+        Form::Word(words) => Err(format!("it must be one of {}", words.join(", "))),
+        Form::Letters(letters) => {
+            let given = text.strip_prefix('-').unwrap_or(text);
+            match given
+                .chars()
+                .find(|c| !letters.contains(*c) && !c.is_whitespace() && *c != '-')
+            {
+                Some(letter) => Err(format!("there is no option `{letter}`")),
+                None => Ok(()),
+            }
+        }
+        Form::Path if text.starts_with('/') => Ok(()),
+        Form::Path => Err("it must be an absolute path".to_owned()),
+    }
+}
+
+fn hint(variable: &registry::Variable) -> String {
+    match variable.form {
+        Form::Time => format!("for example {}={}", variable.name, variable.default),
+        _ if variable.default.is_empty() => "see `switchhook init --help`".to_owned(),
+        _ => format!("leave it out for the default, {}", variable.default),
+    }
+}
+
+/// Suggests the variable that looks most alike.
+fn nearest_hint(name: &str) -> String {
+    let best = registry::VARIABLES
+        .iter()
+        .map(|variable| (distance(name, variable.name), variable.name))
+        .min()
+        .filter(|(distance, known)| *distance <= known.len() / 3);
+    match best {
+        Some((_, known)) => format!("did you mean {known}?"),
+        None => "`switchhook init --help` lists the variables".to_owned(),
+    }
+}
+
+/// Edits between two names (Levenshtein).
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (j, y) in b.chars().enumerate() {
+            let above = row.get(j + 1).copied().unwrap_or(usize::MAX);
+            let cost = diagonal + usize::from(x != y);
+            left = cost.min(left + 1).min(above.saturating_add(1));
+            diagonal = above;
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn nothing_given_means_the_defaults() {
+        let config = read(&env(&[])).unwrap();
+        assert_eq!(config.log_level, 4);
+        assert_eq!(config.drain_timeout, Duration::from_secs(5));
+        assert!(config.fold_repeats);
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_each_with_a_hint() {
+        let mistakes = read(&env(&[
+            ("SWITCHHOOK_DRAIN_TIMOUT", "30"),
+            ("SYSLOG_LEVEL", "9"),
+            ("SWITCHHOOK_LOG_FORMAT", "xml"),
+            ("SYSLOG_OPTIONS", "-X"),
+            ("SWITCHHOOK_WOBBLE", "1"),
+            ("DOCKER_ENTRY_DIR", "hooks"),
+        ]))
+        .unwrap_err();
+        let text: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(text.join("\n"), @r"
+        SWITCHHOOK_DRAIN_TIMOUT is not a variable of this appliance
+        hint: did you mean SWITCHHOOK_DRAIN_TIMEOUT?
+        SWITCHHOOK_WOBBLE is not a variable of this appliance
+        hint: `switchhook init --help` lists the variables
+        SYSLOG_LEVEL=9 is not valid: it must be a whole number from 0 to 8
+        hint: leave it out for the default, 4
+        SYSLOG_OPTIONS=-X is not valid: there is no option `X`
+        hint: leave it out for the default, -SDt
+        DOCKER_ENTRY_DIR=hooks is not valid: it must be an absolute path
+        hint: leave it out for the default, /usr/lib/switchhook/entry.d
+        SWITCHHOOK_LOG_FORMAT=xml is not valid: it must be one of text, json
+        hint: leave it out for the default, text
+        ");
+    }
+
+    #[test]
+    fn an_empty_value_counts_as_not_set() {
+        assert_eq!(read(&env(&[("SYSLOG_LEVEL", "")])).unwrap().log_level, 4);
+    }
+
+    #[test]
+    fn distances_are_symmetric_and_zero_only_for_equals() {
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("same", "same"), 0);
+    }
+}

@@ -1,0 +1,84 @@
+//! The places of the appliance, below one root.
+//!
+//! The root is `/` in the image and a temporary directory in process tests. Invariant: no other module
+//! spells one of these paths.
+
+use std::path::{Path, PathBuf};
+
+/// Joins the appliance's places below its root.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    pub fn under(root: impl Into<PathBuf>) -> Paths {
+        Paths { root: root.into() }
+    }
+
+    /// An absolute path of the image, below the root.
+    pub fn at(&self, absolute: &str) -> PathBuf {
+        self.root.join(absolute.trim_start_matches('/'))
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn volume(&self) -> PathBuf {
+        self.at("srv")
+    }
+
+    /// Our own state in the volume.
+    pub fn state(&self) -> PathBuf {
+        self.at("srv/var/lib/switchhook")
+    }
+
+    pub fn runtime(&self) -> PathBuf {
+        self.at("run")
+    }
+
+    pub fn control_socket(&self) -> PathBuf {
+        self.at("run/switchhook/control.sock")
+    }
+
+    pub fn notify_socket(&self) -> PathBuf {
+        self.at("run/switchhook/notify.sock")
+    }
+
+    /// The file by which hooks pass variables on.
+    pub fn hook_environment(&self) -> PathBuf {
+        self.at("run/switchhook/hook.env")
+    }
+
+    pub fn units(&self) -> [PathBuf; 2] {
+        [
+            self.at("usr/lib/switchhook/units"),
+            self.at("srv/etc/units"),
+        ]
+    }
+
+    pub fn user_entry_hooks(&self) -> PathBuf {
+        self.at("srv/etc/entry.d")
+    }
+
+    pub fn user_exit_hooks(&self) -> PathBuf {
+        self.at("srv/etc/exit.d")
+    }
+
+    pub fn seed(&self) -> PathBuf {
+        self.at("usr/share/switchhook/seed-config")
+    }
+
+    pub fn asterisk_control(&self) -> PathBuf {
+        self.at("run/asterisk/asterisk.ctl")
+    }
+
+    pub fn asterisk_config(&self) -> PathBuf {
+        self.at("srv/etc/asterisk")
+    }
+
+    pub fn certificates(&self) -> PathBuf {
+        self.at("srv/etc/ssl/asterisk")
+    }
+}

@@ -1,0 +1,160 @@
+//! Every environment variable that the appliance reads, declared once: name, default, meaning, check.
+//!
+//! `--help`, the reference page and the parser all come from this table. Invariant: names are unique.
+
+/// The form that a value must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Any text.
+    Text,
+    /// A whole number within the bounds.
+    Number { least: u64, most: u64 },
+    /// A time such as `30s`, `500ms` or `2min`; a bare number is seconds.
+    Time,
+    /// One of the words.
+    Word(&'static [&'static str]),
+    /// Option letters, with or without a leading dash.
+    Letters(&'static str),
+    /// An absolute path.
+    Path,
+}
+
+/// One variable.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    pub name: &'static str,
+    pub default: &'static str,
+    pub form: Form,
+    pub meaning: &'static str,
+}
+
+const fn variable(
+    name: &'static str,
+    default: &'static str,
+    form: Form,
+    meaning: &'static str,
+) -> Variable {
+    Variable {
+        name,
+        default,
+        form,
+        meaning,
+    }
+}
+
+/// The variables, in the order in which the reference page lists them.
+pub const VARIABLES: &[Variable] = &[
+    variable(
+        "SYSLOG_LEVEL",
+        "4",
+        Form::Number { least: 0, most: 8 },
+        "What the log shows: 0 nothing, 1 emergencies, 2 alerts, 3 critical, 4 errors, 5 warnings, 6 notices, 7 information, 8 debug. The exchange's own notices are always shown.",
+    ),
+    variable(
+        "SYSLOG_OPTIONS",
+        "-SDt",
+        Form::Letters("SDt"),
+        "D folds repeated lines into one. S (small output) and t (no client timestamps) always hold.",
+    ),
+    variable(
+        "HOSTNAME",
+        "",
+        Form::Text,
+        "The name under which phones reach the exchange; goes into the self-signed certificate and phone settings.",
+    ),
+    variable(
+        "TLS_CERTDAYS",
+        "30",
+        Form::Number {
+            least: 1,
+            most: 36_500,
+        },
+        "Days for which a self-signed certificate is valid.",
+    ),
+    variable(
+        "DOCKER_ENTRY_DIR",
+        "/usr/lib/switchhook/entry.d",
+        Form::Path,
+        "Hooks run before the services, in name order.",
+    ),
+    variable(
+        "DOCKER_EXIT_DIR",
+        "/usr/lib/switchhook/exit.d",
+        Form::Path,
+        "Hooks run at the end, in name order.",
+    ),
+    variable(
+        "SWITCHHOOK_DRAIN_TIMEOUT",
+        "5s",
+        Form::Time,
+        "How long running calls may go on after a stop was ordered. Docker's own patience must be longer (`stop_grace_period`).",
+    ),
+    variable(
+        "SWITCHHOOK_HOOK_TIMEOUT",
+        "60s",
+        Form::Time,
+        "How long one hook may run before it is killed.",
+    ),
+    variable(
+        "SWITCHHOOK_LOG_FORMAT",
+        "text",
+        Form::Word(&["text", "json"]),
+        "`text`: level, service and message; `json`: one object a line with time, service, level and message.",
+    ),
+];
+
+/// Variables that the appliance itself gives to hooks and services; accepted and overwritten when given.
+pub const OURS: &[&str] = &["SWITCHHOOK_HOOK_ENV"];
+
+/// The row of `name`.
+pub fn find(name: &str) -> Option<&'static Variable> {
+    VARIABLES.iter().find(|variable| variable.name == name)
+}
+
+/// The reference table in Markdown.
+pub fn markdown() -> String {
+    let mut out =
+        String::from("| Variable | Default | Form | Meaning |\n| --- | --- | --- | --- |\n");
+    for v in VARIABLES {
+        let default = if v.default.is_empty() {
+            "-".to_owned()
+        } else {
+            format!("`{}`", v.default)
+        };
+        out.push_str(&format!(
+            "| `{}` | {default} | {} | {} |\n",
+            v.name,
+            form_text(v.form),
+            v.meaning
+        ));
+    }
+    out
+}
+
+/// A form in words.
+pub fn form_text(form: Form) -> String {
+    match form {
+        Form::Text => "text".to_owned(),
+        Form::Number { least, most } => format!("{least} to {most}"),
+        Form::Time => "time, `30s`".to_owned(),
+        Form::Word(words) => words.join(" or "),
+        Form::Letters(letters) => format!("letters of `{letters}`"),
+        Form::Path => "absolute path".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        for (i, v) in VARIABLES.iter().enumerate() {
+            assert!(
+                VARIABLES[i + 1..].iter().all(|other| other.name != v.name),
+                "{}",
+                v.name
+            );
+        }
+    }
+}

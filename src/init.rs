@@ -1,0 +1,19 @@
+//! PID 1: the start, the supervision of the services and the ordered stop.
+//!
+//! `service`, `order`, `hooks` and `shutdown` decide and are pure; the rest carries out.
+
+pub mod boot;
+pub mod control;
+pub mod hooks;
+pub mod identity;
+pub mod journal;
+pub mod order;
+pub mod service;
+pub mod shutdown;
+pub mod sockets;
+pub mod supervise;
+
+/// Something failed: the start, or a service that had to be killed at the stop.
+pub const EXIT_FAILED: i32 = 2;
+/// The configuration, a unit or the volume cannot be used as it is (sysexits, EX_CONFIG).
+pub const EXIT_CONFIGURATION: i32 = 78;

@@ -1,0 +1,295 @@
+//! From the first instruction to the supervisor's loop: environment, units, volume, certificate, sockets.
+//!
+//! Every mistake is told in one sentence with a hint, and ends the start before anything was changed
+//! that the mistake could spoil.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::control::Server;
+use super::journal::Journal;
+use super::supervise::{Setup, Supervisor};
+use super::{EXIT_CONFIGURATION, EXIT_FAILED, identity, order, sockets};
+use crate::certs::self_signed;
+use crate::config::paths::Paths;
+use crate::config::{self, Config, LogFormat};
+use crate::logd::syslog::{ERROR, INFO, NOTICE, WARNING};
+use crate::seed;
+use crate::sys::clock::{Stopwatch, unix_now};
+use crate::sys::file;
+use crate::sys::process;
+use crate::sys::signal::Signals;
+use crate::sys::socket::bind_notify;
+use crate::units::spec::{Finding, Severity};
+use crate::units::unit_file::Source;
+use crate::units::{UnitSet, UnitText, read_all};
+
+/// Why the start ends: an exit code and what was already told.
+struct Refusal(i32);
+
+/// Runs the appliance below `root`; the value is the exit code.
+pub fn run(root: &Path) -> i32 {
+    let clock = Stopwatch::start();
+    let mut journal = Journal::direct(4, LogFormat::Text);
+    match start(root, clock, &mut journal) {
+        Ok(supervisor) => supervisor.run(),
+        Err(Refusal(code)) => code,
+    }
+}
+
+fn start(root: &Path, clock: Stopwatch, journal: &mut Journal) -> Result<Supervisor, Refusal> {
+    let signals = Signals::install().map_err(|e| {
+        refuse(
+            journal,
+            EXIT_FAILED,
+            format!("cannot install signal handlers: {e}"),
+        )
+    })?;
+    if std::process::id() != 1 {
+        process::adopt_orphans();
+    }
+    let environment = crate::sys::environment::all();
+    let config = config::read(&environment).map_err(|mistakes| {
+        for mistake in &mistakes {
+            journal.say(ERROR, mistake.to_string());
+        }
+        Refusal(EXIT_CONFIGURATION)
+    })?;
+    *journal = Journal::direct(config.log_level, config.log_format);
+    let paths = Paths::under(root);
+    let (units, order) = load_units(&paths, journal)?;
+    prepare_runtime(&paths).map_err(|e| {
+        let hint = "hint: with a read-only root mount memory there: `--tmpfs /run --tmpfs /tmp`";
+        refuse(
+            journal,
+            EXIT_CONFIGURATION,
+            format!("cannot use /run: {e}\n{hint}"),
+        )
+    })?;
+    let volume = prepare_volume(&paths, journal)?;
+    prepare_certificate(&paths, &config, journal);
+    let (listeners, problems) = sockets::bind_all(&units.sockets, &paths);
+    for problem in problems {
+        journal.say(ERROR, problem);
+    }
+    let failed = |what: &str, e: std::io::Error, journal: &mut Journal| {
+        refuse(journal, EXIT_FAILED, format!("cannot {what}: {e}"))
+    };
+    let notify = bind_notify(&paths.notify_socket())
+        .map_err(|e| failed("bind the notify socket", e, journal))?;
+    let control = Server::bind(&paths.control_socket())
+        .map_err(|e| failed("bind the control socket", e, journal))?;
+    let given = [
+        "NOTIFY_SOCKET",
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "LISTEN_FDNAMES",
+    ];
+    let environment = environment
+        .into_iter()
+        .filter(|(name, _)| !given.contains(&name.as_str()))
+        .collect();
+    let setup = Setup {
+        clock,
+        journal: Journal::direct(config.log_level, config.log_format),
+        config,
+        paths,
+        signals,
+        units,
+        order,
+        listeners,
+        environment,
+        volume,
+        notify,
+        control,
+    };
+    Supervisor::new(setup).map_err(|e| failed("start supervising", e, journal))
+}
+
+fn refuse(journal: &mut Journal, code: i32, text: impl AsRef<str>) -> Refusal {
+    journal.say(ERROR, text);
+    Refusal(code)
+}
+
+fn prepare_runtime(paths: &Paths) -> std::io::Result<()> {
+    if let Some(directory) = paths.control_socket().parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    for directory in ["run/lock", "tmp"] {
+        std::fs::create_dir_all(paths.at(directory))?;
+    }
+    Ok(())
+}
+
+/// Reads and checks every unit; the volume's units replace the image's of the same name.
+fn load_units(paths: &Paths, journal: &mut Journal) -> Result<(UnitSet, Vec<usize>), Refusal> {
+    let texts = find_units(paths).map_err(|e| {
+        refuse(
+            journal,
+            EXIT_FAILED,
+            format!("cannot read the unit files: {e}"),
+        )
+    })?;
+    let (set, mut findings) = read_all(&texts);
+    for service in &set.services {
+        if let Err(problem) = identity::of(service) {
+            let file = format!("{}.service", service.name);
+            findings.push(Finding {
+                file,
+                line: 0,
+                severity: Severity::Error,
+                text: problem,
+            });
+        }
+    }
+    for finding in &findings {
+        let severity = if finding.severity == Severity::Error {
+            ERROR
+        } else {
+            INFO
+        };
+        journal.say(severity, finding.to_string());
+    }
+    let broken = findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Error);
+    if broken {
+        let hint =
+            "the units above cannot be used\nhint: repair them or take them out of /srv/etc/units";
+        return Err(refuse(journal, EXIT_CONFIGURATION, hint));
+    }
+    let order = order::start_order(&set.services).map_err(|cycle| {
+        let hint = "hint: take one `After=` or `Requires=` out of the ring";
+        refuse(journal, EXIT_CONFIGURATION, format!("{cycle}\n{hint}"))
+    })?;
+    Ok((set, order))
+}
+
+/// The texts of all units with their drop-ins, in name order.
+fn find_units(paths: &Paths) -> std::io::Result<Vec<UnitText>> {
+    let mut files: BTreeMap<String, std::path::PathBuf> = BTreeMap::new();
+    let mut drop_ins: BTreeMap<String, Vec<std::path::PathBuf>> = BTreeMap::new();
+    for directory in paths.units() {
+        let entries = match std::fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(e),
+        };
+        for entry in entries {
+            let path = entry?.path();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            if let Some(unit) = name.strip_suffix(".d") {
+                let mut parts: Vec<_> = std::fs::read_dir(&path)?
+                    .filter_map(|part| Some(part.ok()?.path()))
+                    .collect();
+                parts.retain(|part| {
+                    part.extension()
+                        .is_some_and(|extension| extension == "conf")
+                });
+                parts.sort();
+                drop_ins.entry(unit.to_owned()).or_default().extend(parts);
+            } else if name.ends_with(".service") || name.ends_with(".socket") {
+                files.insert(name, path);
+            }
+        }
+    }
+    let source = |path: &Path| {
+        let text = String::from_utf8_lossy(&std::fs::read(path)?).into_owned();
+        Ok(Source {
+            file: path.display().to_string(),
+            text,
+        })
+    };
+    files
+        .into_iter()
+        .map(|(file_name, path)| {
+            let more = drop_ins.remove(&file_name).unwrap_or_default();
+            let sources = std::iter::once(&path).chain(&more).map(|path| source(path));
+            Ok(UnitText {
+                file_name,
+                sources: sources.collect::<std::io::Result<_>>()?,
+            })
+        })
+        .collect()
+}
+
+fn prepare_volume(paths: &Paths, journal: &mut Journal) -> Result<String, Refusal> {
+    let prepared = seed::prepare(paths).map_err(|e| {
+        let code = match e {
+            seed::apply::SeedError::Future(_) | seed::apply::SeedError::Schema { .. } => {
+                EXIT_CONFIGURATION
+            }
+            _ => EXIT_FAILED,
+        };
+        refuse(journal, code, chain(&e))
+    })?;
+    journal.say(NOTICE, format!("/srv is {}", prepared.volume));
+    if prepared.seeded > 0 {
+        journal.say(
+            NOTICE,
+            format!(
+                "a new volume: {} files of sample configuration were put there",
+                prepared.seeded
+            ),
+        );
+    }
+    for warning in &prepared.warnings {
+        journal.say(WARNING, warning);
+    }
+    Ok(prepared.volume.to_string())
+}
+
+/// An error with its causes. Where a text already ends in its cause nothing is repeated.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// TLS from the first start. Without a certificate the exchange still serves UDP and TCP.
+fn prepare_certificate(paths: &Paths, config: &Config, journal: &mut Journal) {
+    let host_name = config.host_name.clone().unwrap_or_else(|| {
+        nix::unistd::gethostname().map_or_else(
+            |_| "localhost".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        )
+    });
+    let (uid, gid) = match identity::user("asterisk") {
+        Ok(account) => (account.uid.as_raw(), account.gid.as_raw()),
+        Err(_) => (
+            nix::unistd::geteuid().as_raw(),
+            nix::unistd::getegid().as_raw(),
+        ),
+    };
+    let request = self_signed::Request {
+        directory: &paths.certificates(),
+        record: paths.state().join("self-signed"),
+        host_name: &host_name,
+        days: config.certificate_days,
+        owner: file::Owner::Set {
+            uid,
+            gid,
+            mode: 0o640,
+        },
+    };
+    match self_signed::ensure(&request, unix_now()) {
+        Ok(self_signed::Outcome::Kept) => {}
+        Ok(_) => journal.say(
+            NOTICE,
+            format!("made a self-signed certificate for `{host_name}`"),
+        ),
+        Err(e) => journal.say(ERROR, format!("no certificate, so no TLS: {}", chain(&e))),
+    }
+}

@@ -1,0 +1,85 @@
+//! What PID 1 itself says: straight to the container's output at first, through `logd` once that runs.
+//!
+//! Never blocks: a full pipe costs the line, and the next line that fits tells how many were lost.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use crate::config::LogFormat;
+use crate::logd::OWN_NAME;
+use crate::logd::syslog::{NOTICE, Record, render};
+use crate::sys::clock::wall_clock;
+
+/// PID 1's own voice.
+#[derive(Debug)]
+pub struct Journal {
+    pipe: Option<OwnedFd>,
+    level: u8,
+    format: LogFormat,
+    lost: u64,
+}
+
+impl Journal {
+    /// Speaks straight to standard error; `level` as in `SYSLOG_LEVEL`.
+    pub fn direct(level: u8, format: LogFormat) -> Journal {
+        let level = if level == 0 { 0 } else { level.max(NOTICE + 1) };
+        Journal {
+            pipe: None,
+            level,
+            format,
+            lost: 0,
+        }
+    }
+
+    /// From now on lines go into this pipe, which must not block.
+    pub fn switch_to(&mut self, pipe: OwnedFd) {
+        self.pipe = Some(pipe);
+    }
+
+    /// Back to standard error, for when `logd` is gone.
+    pub fn switch_to_direct(&mut self) {
+        self.pipe = None;
+    }
+
+    pub fn say(&mut self, severity: u8, text: impl AsRef<str>) {
+        for line in text.as_ref().lines() {
+            self.say_line(severity, line);
+        }
+    }
+
+    fn say_line(&mut self, severity: u8, line: &str) {
+        let Some(pipe) = &self.pipe else {
+            if severity < self.level {
+                let record = Record {
+                    service: OWN_NAME.to_owned(),
+                    severity,
+                    text: line.to_owned(),
+                };
+                print_direct(&render(&record, self.format, &wall_clock()));
+            }
+            return;
+        };
+        if self.lost > 0 {
+            let told = format!("<4>{} lines of this process were lost\n", self.lost);
+            if nix::unistd::write(pipe.as_fd(), told.as_bytes()).is_ok() {
+                self.lost = 0;
+            }
+        }
+        // A write of at most PIPE_BUF bytes is whole or not at all (pipe(7)).
+        let mut text = format!("<{severity}>{line}");
+        let mut end = text.len().min(4000);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('\n');
+        if nix::unistd::write(pipe.as_fd(), text.as_bytes()).is_err() {
+            self.lost += 1;
+        }
+    }
+}
+
+/// One line on standard error; an output that is gone is no reason to end.
+pub fn print_direct(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

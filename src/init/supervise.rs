@@ -1,0 +1,668 @@
+//! PID 1's event loop: it turns what the kernel reports into events of the pure machines, and their
+//! effects into system calls.
+//!
+//! One thread, one epoll, no sleep. Parses nothing that comes from outside the container. Invariant: a
+//! child is in `roles` from its fork until it is reaped.
+
+mod control;
+mod hooks;
+mod phases;
+pub mod unit;
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::unistd::Pid;
+
+use super::control::{Incoming, Server};
+use super::hooks::HookRun;
+use super::journal::Journal;
+use super::order;
+use super::service::{Effect, Event, Exit, Moment, Note};
+use super::shutdown::{self, Phase, Shutdown};
+use crate::config::Config;
+use crate::config::paths::Paths;
+use crate::logd::OWN_NAME;
+use crate::logd::syslog::{DEBUG, ERROR, NOTICE, WARNING};
+use crate::sys::clock::Stopwatch;
+use crate::sys::process::{self, ProcessHandle};
+use crate::sys::signal::{Request, Signals};
+use crate::sys::socket::receive_notify;
+use crate::units::UnitSet;
+use unit::{OutputPipe, Surroundings, Unit};
+
+/// How many ended children are reaped before other events get their turn.
+const REAP_BATCH: usize = 256;
+/// How long a reload or drain command may take.
+const HELPER_LIMIT: Duration = Duration::from_secs(30);
+
+/// Whose child a process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Main(usize),
+    Drain(usize),
+    Reload(usize),
+    Hook,
+}
+
+/// A helper or hook that runs now.
+struct Aside {
+    until: Moment,
+    _handle: ProcessHandle,
+}
+
+/// Everything that PID 1 holds.
+pub struct Supervisor {
+    clock: Stopwatch,
+    config: Config,
+    paths: Paths,
+    journal: Journal,
+    signals: Signals,
+    epoll: Epoll,
+    notify: OwnedFd,
+    control: Server,
+    units: Vec<Unit>,
+    roles: HashMap<i32, Role>,
+    asides: HashMap<i32, Aside>,
+    outcomes: HashMap<RawFd, usize>,
+    hooks: Option<HookRun>,
+    hook_pipe: OutputPipe,
+    own_pipe: OutputPipe,
+    log_channel: Option<OwnedFd>,
+    environment: Vec<(String, String)>,
+    volume: String,
+    shutdown: Shutdown,
+    leftovers_until: Option<Moment>,
+    ready_after: Option<Moment>,
+    orphans_reaped: u64,
+    more_to_reap: bool,
+    exit_code: i32,
+}
+
+/// What boot hands over.
+pub struct Setup {
+    pub clock: Stopwatch,
+    pub config: Config,
+    pub paths: Paths,
+    pub journal: Journal,
+    pub signals: Signals,
+    pub units: UnitSet,
+    /// Services in start order (indices into `units.services`).
+    pub order: Vec<usize>,
+    pub listeners: Vec<super::sockets::Bound>,
+    pub environment: Vec<(String, String)>,
+    pub volume: String,
+    pub notify: OwnedFd,
+    pub control: Server,
+}
+
+impl Supervisor {
+    /// Takes everything over and starts the log service at once; nothing else runs yet.
+    pub fn new(setup: Setup) -> std::io::Result<Supervisor> {
+        let mut units = Vec::new();
+        for index in setup.order {
+            if let Some(spec) = setup.units.services.get(index) {
+                units.push(Unit::new(spec.clone())?);
+            }
+        }
+        for bound in setup.listeners {
+            if let Some(unit) = units
+                .iter_mut()
+                .find(|unit| unit.spec.name == bound.service)
+            {
+                unit.listeners.push((bound.name, bound.fd));
+            }
+        }
+        let own_pipe = OutputPipe::new(OWN_NAME, NOTICE)?;
+        nix::fcntl::fcntl(
+            &own_pipe.write,
+            nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK),
+        )?;
+        let mut supervisor = Supervisor {
+            clock: setup.clock,
+            config: setup.config,
+            paths: setup.paths,
+            journal: setup.journal,
+            signals: setup.signals,
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            notify: setup.notify,
+            control: setup.control,
+            units,
+            roles: HashMap::new(),
+            asides: HashMap::new(),
+            outcomes: HashMap::new(),
+            hooks: None,
+            hook_pipe: OutputPipe::new("hook", NOTICE)?,
+            own_pipe,
+            log_channel: None,
+            environment: setup.environment,
+            volume: setup.volume,
+            shutdown: Shutdown::default(),
+            leftovers_until: None,
+            ready_after: None,
+            orphans_reaped: 0,
+            more_to_reap: false,
+            exit_code: 0,
+        };
+        supervisor.watch(supervisor.signals.descriptor().as_raw_fd())?;
+        supervisor.watch(supervisor.notify.as_raw_fd())?;
+        supervisor.watch(supervisor.control.listener().as_raw_fd())?;
+        if let Some(index) = supervisor.log_unit() {
+            supervisor.feed(index, Event::Start);
+        }
+        Ok(supervisor)
+    }
+
+    /// Runs to the end; the value is the container's exit code.
+    pub fn run(mut self) -> i32 {
+        self.begin_entry_hooks();
+        loop {
+            self.advance();
+            if self.shutdown.phase() == Phase::Ended {
+                return self.exit_code;
+            }
+            for fd in self.wait() {
+                self.dispatch(fd);
+            }
+            if std::mem::take(&mut self.more_to_reap) {
+                self.reap_batch();
+            }
+            self.deadlines();
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.clock.elapsed()
+    }
+
+    fn log_unit(&self) -> Option<usize> {
+        self.units.iter().position(|unit| unit.spec.is_log)
+    }
+
+    fn watch(&self, fd: RawFd) -> std::io::Result<()> {
+        let key = u64::try_from(fd).unwrap_or(0);
+        // SAFETY-free: epoll only reports the number; whoever owns the descriptor outlives the watch.
+        let borrowed = crate::sys::socket::borrow(fd);
+        Ok(self
+            .epoll
+            .add(borrowed, EpollEvent::new(EpollFlags::EPOLLIN, key))?)
+    }
+
+    /// Waits for the next descriptor or deadline.
+    fn wait(&self) -> Vec<RawFd> {
+        let mut events = [EpollEvent::empty(); 32];
+        let timeout = self.time_to_next_deadline();
+        match self.epoll.wait(&mut events, timeout) {
+            Ok(count) => events
+                .iter()
+                .take(count)
+                .filter_map(|event| RawFd::try_from(event.data()).ok())
+                .collect(),
+            Err(Errno::EINTR) => Vec::new(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn time_to_next_deadline(&self) -> EpollTimeout {
+        if self.more_to_reap {
+            return EpollTimeout::ZERO;
+        }
+        let services = self.units.iter().filter_map(|unit| unit.life.deadline());
+        let asides = self.asides.values().map(|aside| aside.until);
+        let hook = self.hooks.iter().filter_map(HookRun::deadline);
+        let next = services
+            .chain(asides)
+            .chain(hook)
+            .chain(self.leftovers_until)
+            .min();
+        match next {
+            None => EpollTimeout::NONE,
+            Some(at) => {
+                // Rounded up, or the loop would spin through the last millisecond.
+                let wait = at
+                    .saturating_sub(self.now())
+                    .saturating_add(Duration::from_micros(999));
+                let millis = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+                EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::NONE)
+            }
+        }
+    }
+
+    fn dispatch(&mut self, fd: RawFd) {
+        if fd == self.signals.descriptor().as_raw_fd() {
+            for request in self.signals.pending() {
+                match request {
+                    Request::Stop => self.stop_ordered(),
+                    Request::Reload => self.reload_all(),
+                    Request::Dump => self.dump(),
+                    Request::ChildEnded => self.reap_batch(),
+                }
+            }
+        } else if fd == self.notify.as_raw_fd() {
+            self.read_notify();
+        } else if let Some(index) = self.outcomes.get(&fd).copied() {
+            self.read_outcome(index);
+        } else if self.control.owns(fd) {
+            match self.control.readable(fd) {
+                Incoming::Nothing => {}
+                Incoming::Connected(client) => {
+                    if self.watch(client).is_err() {
+                        self.control.drop_client(client);
+                    }
+                }
+                Incoming::Gone => self.control.drop_client(fd),
+                Incoming::Requests(requests) => {
+                    for request in requests {
+                        let reply = self.answer(request);
+                        self.control.reply(fd, &reply);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Feeds one event to a service and carries out what it asks for.
+    fn feed(&mut self, index: usize, event: Event) {
+        let now = self.now();
+        let Some(unit) = self.units.get_mut(index) else {
+            return;
+        };
+        for effect in unit.life.step(event, now) {
+            self.carry_out(index, effect);
+        }
+    }
+
+    fn carry_out(&mut self, index: usize, effect: Effect) {
+        match effect {
+            Effect::Spawn => self.spawn(index),
+            Effect::Terminate => self.signal(index, libc::SIGTERM),
+            Effect::Kill => {
+                if let Some((pid, _)) = self.units.get(index).and_then(|unit| unit.process.as_ref())
+                {
+                    process::signal_group(*pid, libc::SIGKILL);
+                }
+                self.signal(index, libc::SIGKILL);
+            }
+            Effect::Drain => self.run_helper(index, Role::Drain(index)),
+            Effect::Note(note) => self.tell(index, note),
+        }
+    }
+
+    fn signal(&mut self, index: usize, signal: i32) {
+        let Some(unit) = self.units.get(index) else {
+            return;
+        };
+        if let Some((_, handle)) = &unit.process
+            && let Err(e) = handle.signal(signal)
+        {
+            let text = format!("{}: cannot send signal {signal}: {e}", unit.spec.name);
+            self.journal.say(ERROR, text);
+        }
+    }
+
+    fn spawn(&mut self, index: usize) {
+        let has_log = self.log_unit().is_some();
+        let around = Surroundings {
+            paths: &self.paths,
+            environment: &self.environment,
+            has_log,
+        };
+        let Some(unit) = self.units.get_mut(index) else {
+            return;
+        };
+        unit.start_pending = false;
+        match unit.spawn(&around) {
+            Ok(channel) => {
+                if let Some((pid, _)) = &unit.process {
+                    self.roles.insert(pid.as_raw(), Role::Main(index));
+                }
+                if let Some(fd) = unit.outcome.as_ref().map(AsRawFd::as_raw_fd) {
+                    self.outcomes.insert(fd, index);
+                    let _ = self.watch(fd);
+                }
+                if let Some(channel) = channel {
+                    self.connect_log(channel);
+                }
+            }
+            Err(problem) => {
+                let text = format!("{}: cannot be started: {problem}", unit.spec.name);
+                unit.trouble = Some(problem);
+                self.journal.say(ERROR, text);
+                self.feed(index, Event::ExecFailed);
+                self.feed(
+                    index,
+                    Event::Exited {
+                        exit: Exit::Code(127),
+                        jitter: 0,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Gives a fresh log service every pipe, and speaks through it from now on.
+    fn connect_log(&mut self, channel: OwnedFd) {
+        let pipes = self
+            .units
+            .iter()
+            .flat_map(|unit| [&unit.stdout, &unit.stderr]);
+        for pipe in pipes.chain([&self.hook_pipe, &self.own_pipe]) {
+            if let Err(e) = pipe.announce(&channel) {
+                self.journal.say(
+                    ERROR,
+                    format!("cannot connect the output of {}: {e}", pipe.speaker),
+                );
+            }
+        }
+        self.log_channel = Some(channel);
+        if let Ok(pipe) = unit::duplicate(&self.own_pipe.write) {
+            self.journal.switch_to(pipe);
+        }
+    }
+
+    /// Runs the unit's drain or reload command beside it.
+    fn run_helper(&mut self, index: usize, role: Role) {
+        let has_log = self.log_unit().is_some();
+        let around = Surroundings {
+            paths: &self.paths,
+            environment: &self.environment,
+            has_log,
+        };
+        let Some(unit) = self.units.get(index) else {
+            return;
+        };
+        let command = match role {
+            Role::Drain(_) => unit.spec.drain.clone(),
+            _ => unit.spec.reload.clone(),
+        };
+        let Some(command) = command else { return };
+        match unit.spawn_helper(&command, &around) {
+            Ok(child) => {
+                let until = self.now() + HELPER_LIMIT;
+                self.roles.insert(child.pid.as_raw(), role);
+                self.asides.insert(
+                    child.pid.as_raw(),
+                    Aside {
+                        until,
+                        _handle: child.handle,
+                    },
+                );
+            }
+            Err(problem) => {
+                let text = format!(
+                    "{}: `{}` cannot be run: {problem}",
+                    unit.spec.name,
+                    command.join(" ")
+                );
+                self.journal.say(ERROR, text);
+                self.helper_ended(role, Exit::Code(127));
+            }
+        }
+    }
+
+    fn helper_ended(&mut self, role: Role, exit: Exit) {
+        if exit.is_success() {
+            return;
+        }
+        match role {
+            Role::Drain(index) => {
+                let name = self.name(index);
+                self.journal.say(
+                    WARNING,
+                    format!("{name}: the drain command failed with {exit}; stopping it now"),
+                );
+                self.feed(index, Event::Stop);
+            }
+            Role::Reload(index) => {
+                let name = self.name(index);
+                self.journal.say(
+                    ERROR,
+                    format!("{name}: the reload command failed with {exit}"),
+                );
+            }
+            Role::Main(_) | Role::Hook => {}
+        }
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.units
+            .get(index)
+            .map(|unit| unit.spec.name.clone())
+            .unwrap_or_default()
+    }
+
+    fn read_outcome(&mut self, index: usize) {
+        let Some(unit) = self.units.get_mut(index) else {
+            return;
+        };
+        let Some(outcome) = &unit.outcome else { return };
+        let Some(result) = process::read_outcome(outcome.as_fd()) else {
+            return;
+        };
+        self.outcomes.remove(&outcome.as_raw_fd());
+        unit.outcome = None;
+        match result {
+            Ok(()) => self.feed(index, Event::Executed),
+            Err(problem) => {
+                unit.trouble = Some(problem.to_string());
+                let program = unit.spec.command.first().cloned().unwrap_or_default();
+                let text = format!("{}: cannot run `{program}`: {problem}", unit.spec.name);
+                self.journal.say(ERROR, text);
+                self.feed(index, Event::ExecFailed);
+            }
+        }
+    }
+
+    /// Reaps what has ended: peek, tell the owner, take away.
+    fn reap_batch(&mut self) {
+        for _ in 0..REAP_BATCH {
+            let Some((pid, exit)) = process::peek_ended() else {
+                return;
+            };
+            match self.roles.remove(&pid.as_raw()) {
+                Some(role) => {
+                    self.asides.remove(&pid.as_raw());
+                    // What it left behind in its group goes with it; the number is still its own.
+                    process::signal_group(pid, libc::SIGKILL);
+                    process::reap(pid);
+                    self.ended(role, exit);
+                }
+                None => {
+                    process::reap(pid);
+                    self.orphans_reaped += 1;
+                    self.journal
+                        .say(DEBUG, format!("reaped orphan {pid} ({exit})"));
+                }
+            }
+        }
+        self.more_to_reap = true;
+    }
+
+    fn ended(&mut self, role: Role, exit: Exit) {
+        match role {
+            Role::Main(index) => {
+                self.read_outcome(index);
+                if let Some(unit) = self.units.get_mut(index) {
+                    unit.process = None;
+                    if let Some(outcome) = unit.outcome.take() {
+                        self.outcomes.remove(&outcome.as_raw_fd());
+                    }
+                    if unit.spec.is_log {
+                        self.log_channel = None;
+                        self.journal.switch_to_direct();
+                    }
+                }
+                let jitter = self.jitter();
+                self.feed(index, Event::Exited { exit, jitter });
+            }
+            Role::Hook => self.hook_ended(exit),
+            helper => self.helper_ended(helper, exit),
+        }
+    }
+
+    /// -20 to 20, from the clock's fast digits: only spreads restarts, nothing depends on it.
+    fn jitter(&self) -> i8 {
+        i8::try_from(self.now().subsec_nanos() % 41).unwrap_or(20) - 20
+    }
+
+    fn read_notify(&mut self) {
+        while let Some((pid, datagram)) = receive_notify(self.notify.as_raw_fd()) {
+            let Some(Role::Main(index)) = self.roles.get(&pid).copied() else {
+                continue;
+            };
+            let text = String::from_utf8_lossy(&datagram).into_owned();
+            if text.lines().any(|line| line == "READY=1") {
+                self.read_outcome(index);
+                self.feed(index, Event::Ready);
+            }
+        }
+    }
+
+    fn deadlines(&mut self) {
+        let now = self.now();
+        for index in 0..self.units.len() {
+            let due = self
+                .units
+                .get(index)
+                .and_then(|unit| unit.life.deadline())
+                .is_some_and(|at| at <= now);
+            if due {
+                self.feed(index, Event::Deadline);
+            }
+        }
+        let late: Vec<i32> = self
+            .asides
+            .iter()
+            .filter(|(_, a)| a.until <= now)
+            .map(|(pid, _)| *pid)
+            .collect();
+        for pid in late {
+            // Killed once; its end is then reported like any other.
+            self.asides.remove(&pid);
+            process::signal_group(Pid::from_raw(pid), libc::SIGKILL);
+        }
+        self.hook_deadline(now);
+        self.leftovers_deadline(now);
+    }
+
+    /// Starts what is ordered and may start, and moves to the next phase when this one is done.
+    fn advance(&mut self) {
+        if self.shutdown.phase() == Phase::Serving {
+            for index in 0..self.units.len() {
+                if self.may_start(index) {
+                    self.feed(index, Event::Start);
+                }
+            }
+            self.note_first_readiness();
+        }
+        self.advance_phase();
+    }
+
+    fn may_start(&self, index: usize) -> bool {
+        let Some(unit) = self.units.get(index) else {
+            return false;
+        };
+        if !unit.start_pending {
+            return false;
+        }
+        let specs: Vec<_> = self.units.iter().map(|unit| unit.spec.clone()).collect();
+        let waits_for = order::waits_for(&specs, &unit.spec);
+        waits_for.into_iter().all(|other| {
+            self.units
+                .get(other)
+                .is_some_and(|other| other.life.is_up())
+        })
+    }
+
+    fn all_up(&self) -> bool {
+        self.units
+            .iter()
+            .all(|unit| unit.life.is_up() || (!unit.life.is_wanted() && !unit.start_pending))
+    }
+
+    fn note_first_readiness(&mut self) {
+        if self.ready_after.is_none() && self.all_up() {
+            let now = self.now();
+            self.ready_after = Some(now);
+            self.journal
+                .say(NOTICE, format!("ready after {:.3} s", now.as_secs_f64()));
+            crate::sys::notify::send("READY=1\nSTATUS=ready");
+        }
+    }
+
+    fn tell(&mut self, index: usize, note: Note) {
+        let Some(unit) = self.units.get_mut(index) else {
+            return;
+        };
+        let name = &unit.spec.name;
+        let (severity, text) = match note {
+            Note::Started => (DEBUG, format!("{name}: started")),
+            Note::Ready { after } => {
+                unit.trouble = None;
+                (
+                    NOTICE,
+                    format!("{name}: ready after {:.3} s", after.as_secs_f64()),
+                )
+            }
+            Note::Ended {
+                exit,
+                expected: true,
+            } => (NOTICE, format!("{name}: ended with {exit}")),
+            Note::Ended {
+                exit,
+                expected: false,
+            } => {
+                let text = format!("ended with {exit}");
+                unit.trouble.get_or_insert_with(|| text.clone());
+                (ERROR, format!("{name}: {text}, nobody asked for it"))
+            }
+            Note::Restarting { pause } => {
+                let when = if pause.is_zero() {
+                    "now".to_owned()
+                } else {
+                    format!("in {:.1} s", pause.as_secs_f64())
+                };
+                (NOTICE, format!("{name}: starts again {when}"))
+            }
+            Note::NotReadyInTime => (
+                ERROR,
+                format!("{name}: did not become ready in time; ending it"),
+            ),
+            Note::DrainedOut => (NOTICE, format!("{name}: its work has ended")),
+            Note::DrainBudgetSpent => (
+                WARNING,
+                format!(
+                    "{name}: work still ran when SWITCHHOOK_DRAIN_TIMEOUT was over; it is cut off"
+                ),
+            ),
+            Note::Killing => {
+                self.exit_code = self.exit_code.max(super::EXIT_FAILED);
+                (
+                    ERROR,
+                    format!("{name}: did not end in its grace; killing it"),
+                )
+            }
+            Note::GivenUp => (ERROR, format!("{name}: is not started again (Restart=)")),
+        };
+        self.journal.say(severity, text);
+    }
+
+    fn stop_ordered(&mut self) {
+        if !self.shutdown.is_stopping() {
+            crate::sys::notify::send("STOPPING=1");
+        }
+        self.phase_event(shutdown::Event::StopOrdered);
+    }
+
+    /// Whether anything of ours still waits to be reaped, for the last phase.
+    fn other_children(&self) -> Vec<Pid> {
+        let known = |pid: &Pid| self.roles.contains_key(&pid.as_raw());
+        process::children()
+            .into_iter()
+            .filter(|pid| !known(pid))
+            .collect()
+    }
+}

@@ -1,0 +1,146 @@
+//! Answering the control socket: status and orders.
+
+use super::{Role, Supervisor};
+use crate::init::control::{Reply, Request, SCHEMA, ServiceStatus, Status};
+use crate::init::service::{Event, State};
+use crate::init::shutdown::Phase;
+use crate::logd::syslog::{NOTICE, WARNING};
+
+impl Supervisor {
+    pub(super) fn answer(&mut self, request: Result<Request, String>) -> Reply {
+        let request = match request {
+            Ok(request) => request,
+            Err(problem) => {
+                return Reply::Refused {
+                    reason: format!("the request is not understood: {problem}"),
+                };
+            }
+        };
+        if request == Request::Status {
+            return Reply::Status(self.status());
+        }
+        if self.shutdown.is_stopping() {
+            return Reply::Refused {
+                reason: "the exchange is stopping".to_owned(),
+            };
+        }
+        let (service, order) = match &request {
+            Request::Status => return Reply::Status(self.status()),
+            Request::Start { service } => (service, "start"),
+            Request::Stop { service } => (service, "stop"),
+            Request::Restart { service } => (service, "restart"),
+            Request::Reload { service } => (service, "reload"),
+            Request::Kill { service } => (service, "kill"),
+        };
+        let Some(index) = self
+            .units
+            .iter()
+            .position(|unit| unit.spec.name == *service)
+        else {
+            let known: Vec<&str> = self
+                .units
+                .iter()
+                .map(|unit| unit.spec.name.as_str())
+                .collect();
+            let reason = format!(
+                "there is no service `{service}`\nhint: there are {}",
+                known.join(", ")
+            );
+            return Reply::Refused { reason };
+        };
+        self.journal
+            .say(NOTICE, format!("{service}: {order} was ordered"));
+        match request {
+            Request::Start { .. } => {
+                if let Some(unit) = self.units.get_mut(index) {
+                    unit.start_pending = true;
+                }
+            }
+            Request::Stop { .. } => {
+                if let Some(unit) = self.units.get_mut(index) {
+                    unit.start_pending = false;
+                }
+                self.feed(index, Event::Stop);
+            }
+            Request::Restart { .. } => self.feed(index, Event::Restart),
+            Request::Kill { .. } => self.feed(index, Event::Kill),
+            Request::Reload { .. } => {
+                let can = self
+                    .units
+                    .get(index)
+                    .is_some_and(|unit| unit.spec.reload.is_some());
+                if !can {
+                    let reason =
+                        format!("`{service}` cannot be reloaded: its unit has no `ExecReload=`");
+                    return Reply::Refused { reason };
+                }
+                self.run_helper(index, Role::Reload(index));
+            }
+            Request::Status => {}
+        }
+        Reply::Done
+    }
+
+    /// SIGHUP: every service that can reload does.
+    pub(super) fn reload_all(&mut self) {
+        for index in 0..self.units.len() {
+            let running = self.units.get(index).is_some_and(|unit| {
+                unit.spec.reload.is_some() && matches!(unit.life.state(), State::Running { .. })
+            });
+            if running {
+                let name = self.name(index);
+                self.journal
+                    .say(NOTICE, format!("{name}: reload was ordered by signal"));
+                self.run_helper(index, Role::Reload(index));
+            }
+        }
+    }
+
+    /// SIGUSR1: the state goes into the log.
+    pub(super) fn dump(&mut self) {
+        let text = serde_json::to_string(&self.status()).unwrap_or_default();
+        self.journal.say(WARNING, text);
+    }
+
+    fn status(&self) -> Status {
+        let millis = |d: std::time::Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        let phase = self.shutdown.phase();
+        Status {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            phase: phase.name().to_owned(),
+            ready: phase == Phase::Serving && self.all_up(),
+            uptime_ms: millis(self.now()),
+            ready_after_ms: self.ready_after.map(millis),
+            volume: self.volume.clone(),
+            orphans_reaped: self.orphans_reaped,
+            services: self.units.iter().map(service_status).collect(),
+        }
+    }
+}
+
+fn service_status(unit: &super::Unit) -> ServiceStatus {
+    let state = match unit.life.state() {
+        State::Idle if unit.start_pending => "waiting",
+        State::Idle => "stopped",
+        State::Starting { .. } => "starting",
+        State::Running { .. } => "running",
+        State::Draining { .. } => "draining",
+        State::Stopping { .. } | State::Killed => "stopping",
+        State::Pausing { .. } => "pausing",
+        State::Finished { ok: true } => "done",
+        State::Finished { ok: false } => "failed",
+    };
+    ServiceStatus {
+        name: unit.spec.name.clone(),
+        state: state.to_owned(),
+        up: unit.life.is_up(),
+        wanted: unit.life.is_wanted() || unit.start_pending,
+        pid: unit.process.as_ref().map(|(pid, _)| pid.as_raw()),
+        restarts: unit.life.restarts(),
+        last_exit: unit
+            .trouble
+            .clone()
+            .or_else(|| unit.life.last_exit().map(|exit| exit.to_string())),
+    }
+}

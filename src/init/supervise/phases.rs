@@ -1,0 +1,169 @@
+//! Carrying out the phases of the stop.
+
+use std::time::Duration;
+
+use super::Supervisor;
+use crate::init::service::{Event, Moment, State};
+use crate::init::shutdown::{self, Action, Phase};
+use crate::init::{EXIT_FAILED, order};
+use crate::logd::syslog::{NOTICE, WARNING};
+use crate::sys::process;
+
+/// How long escaped processes may take to end after SIGTERM.
+const LEFTOVER_GRACE: Duration = Duration::from_secs(1);
+
+impl Supervisor {
+    pub(super) fn phase_event(&mut self, event: shutdown::Event) {
+        let before = self.shutdown.phase();
+        let actions = self.shutdown.step(event);
+        let phase = self.shutdown.phase();
+        if phase != before && phase > Phase::Serving && phase < Phase::Leftovers {
+            self.journal.say(NOTICE, format!("stop: {}", phase.name()));
+        }
+        for action in actions {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::StartServices => {
+                for unit in self.units.iter_mut().filter(|unit| !unit.spec.is_log) {
+                    unit.start_pending = true;
+                }
+            }
+            Action::CutHooks => self.cut_hooks(),
+            Action::Drain => {
+                let budget = self.config.drain_timeout;
+                self.tell_services(|unit_drains| unit_drains.then_some(Event::Drain { budget }));
+            }
+            Action::CutDrain => {
+                self.journal.say(
+                    WARNING,
+                    "second order to stop: not waiting for running work",
+                );
+                for index in 0..self.units.len() {
+                    let state = self.units.get(index).map(|unit| unit.life.state());
+                    if matches!(state, Some(State::Draining { .. })) {
+                        self.feed(index, Event::Stop);
+                    }
+                }
+            }
+            Action::RunExitHooks => self.begin_exit_hooks(),
+            // Begun here, continued by `advance_phase` in reverse order.
+            Action::StopServices => {}
+            Action::KillServices => {
+                self.exit_code = self.exit_code.max(EXIT_FAILED);
+                self.tell_services(|_| Some(Event::Kill));
+            }
+            Action::EndLeftovers => {
+                let left = self.other_children();
+                if !left.is_empty() {
+                    self.journal.say(
+                        WARNING,
+                        format!(
+                            "ending {} processes that outlived their service",
+                            left.len()
+                        ),
+                    );
+                    left.iter()
+                        .for_each(|pid| process::signal_one(*pid, libc::SIGTERM));
+                    self.leftovers_until = Some(self.now() + LEFTOVER_GRACE);
+                }
+            }
+            Action::StopLog => {
+                if let Some(index) = self.log_unit() {
+                    self.feed(index, Event::Stop);
+                }
+            }
+        }
+    }
+
+    /// Feeds every service but the log the event that `choose` gives, told whether the service drains.
+    fn tell_services(&mut self, choose: impl Fn(bool) -> Option<Event>) {
+        for index in 0..self.units.len() {
+            let Some(unit) = self.units.get(index) else {
+                continue;
+            };
+            if unit.spec.is_log {
+                continue;
+            }
+            if let Some(event) = choose(unit.spec.drain.is_some()) {
+                self.feed(index, event);
+            }
+        }
+    }
+
+    pub(super) fn advance_phase(&mut self) {
+        match self.shutdown.phase() {
+            Phase::Draining => {
+                let drains = |unit: &super::Unit| {
+                    unit.spec.drain.is_some()
+                        && matches!(
+                            unit.life.state(),
+                            State::Draining { .. } | State::Stopping { .. } | State::Killed
+                        )
+                };
+                if !self.units.iter().any(drains) {
+                    self.phase_event(shutdown::Event::Drained);
+                    self.advance_phase();
+                }
+            }
+            Phase::Stopping => self.stop_next(),
+            Phase::Leftovers => {
+                if self.other_children().is_empty() {
+                    self.leftovers_until = None;
+                    self.phase_event(shutdown::Event::LeftoversGone);
+                    self.advance_phase();
+                }
+            }
+            Phase::StoppingLog => {
+                let log = self.log_unit().and_then(|index| self.units.get(index));
+                if log.is_none_or(|unit| !unit.life.is_alive()) {
+                    self.phase_event(shutdown::Event::LogStopped);
+                }
+            }
+            Phase::EntryHooks | Phase::Serving | Phase::ExitHooks | Phase::Ended => {}
+        }
+    }
+
+    /// Stops every service that no living service waits for.
+    fn stop_next(&mut self) {
+        let specs: Vec<_> = self.units.iter().map(|unit| unit.spec.clone()).collect();
+        let alive = |index: &usize| {
+            self.units
+                .get(*index)
+                .is_some_and(|unit| unit.life.is_alive())
+        };
+        let living: Vec<usize> = (0..self.units.len()).filter(alive).collect();
+        let needed: Vec<usize> = living
+            .iter()
+            .filter_map(|index| specs.get(*index))
+            .flat_map(|spec| order::waits_for(&specs, spec))
+            .collect();
+        let mut all_down = true;
+        for (index, spec) in specs.iter().enumerate().rev() {
+            if spec.is_log {
+                continue;
+            }
+            all_down &= !living.contains(&index);
+            if !needed.contains(&index) {
+                self.feed(index, Event::Stop);
+            }
+        }
+        if all_down {
+            self.phase_event(shutdown::Event::ServicesStopped);
+            self.advance_phase();
+        }
+    }
+
+    pub(super) fn leftovers_deadline(&mut self, now: Moment) {
+        if self.leftovers_until.is_some_and(|at| at <= now) {
+            self.other_children()
+                .iter()
+                .for_each(|pid| process::signal_one(*pid, libc::SIGKILL));
+            // Children of the killed come to us next; they are killed in the following rounds.
+            self.leftovers_until = Some(now + Duration::from_millis(20));
+        }
+    }
+}

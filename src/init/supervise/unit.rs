@@ -1,0 +1,213 @@
+//! One service with its process, pipes and listeners: from its spec to a running child.
+
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::fcntl::OFlag;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::unistd::{Pid, pipe2};
+
+use crate::config::paths::Paths;
+use crate::init::identity;
+use crate::init::service::Service;
+use crate::logd::syslog::{ERROR, INFO};
+use crate::sys::process::{self, Child, Launch, ProcessHandle};
+use crate::sys::socket::send_with_descriptor;
+use crate::units::spec::{Output, ServiceSpec};
+
+/// A pipe that outlives the processes which write into it, so that no line is lost between two of them.
+#[derive(Debug)]
+pub struct OutputPipe {
+    pub speaker: String,
+    pub severity: u8,
+    pub read: OwnedFd,
+    pub write: OwnedFd,
+}
+
+impl OutputPipe {
+    pub fn new(speaker: &str, severity: u8) -> std::io::Result<OutputPipe> {
+        let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+        Ok(OutputPipe {
+            speaker: speaker.to_owned(),
+            severity,
+            read,
+            write,
+        })
+    }
+
+    /// Hands the reading end to the log service.
+    pub fn announce(&self, channel: &OwnedFd) -> std::io::Result<()> {
+        let text = format!("{} {}", self.speaker, self.severity);
+        send_with_descriptor(
+            channel.as_raw_fd(),
+            text.as_bytes(),
+            Some(self.read.as_raw_fd()),
+        )
+    }
+}
+
+/// A service under supervision.
+#[derive(Debug)]
+pub struct Unit {
+    pub spec: ServiceSpec,
+    pub life: Service,
+    /// Its start was ordered and waits for what it depends on.
+    pub start_pending: bool,
+    pub process: Option<(Pid, ProcessHandle)>,
+    /// Tells whether the child became its program.
+    pub outcome: Option<OwnedFd>,
+    pub stdout: OutputPipe,
+    pub stderr: OutputPipe,
+    pub listeners: Vec<(String, OwnedFd)>,
+    /// The exit that was not asked for, for health and status.
+    pub trouble: Option<String>,
+}
+
+/// What every child of PID 1 shares.
+pub struct Surroundings<'a> {
+    pub paths: &'a Paths,
+    pub environment: &'a [(String, String)],
+    /// Whether a log service reads the pipes; otherwise outputs are PID 1's own.
+    pub has_log: bool,
+}
+
+impl Unit {
+    pub fn new(spec: ServiceSpec) -> std::io::Result<Unit> {
+        Ok(Unit {
+            life: Service::new(&spec),
+            start_pending: false,
+            process: None,
+            outcome: None,
+            stdout: OutputPipe::new(&spec.name, INFO)?,
+            stderr: OutputPipe::new(&spec.name, ERROR)?,
+            listeners: Vec::new(),
+            trouble: None,
+            spec,
+        })
+    }
+
+    /// Starts the service's program. For the log service the channel's near end comes back too.
+    pub fn spawn(&mut self, around: &Surroundings<'_>) -> Result<Option<OwnedFd>, String> {
+        let mut launch = self.launch(&self.spec.command.clone(), around)?;
+        self.make_runtime_directories(around, &launch)?;
+        for (name, fd) in &self.listeners {
+            launch.listeners.push((name.clone(), duplicate(fd)?));
+        }
+        let mut near = None;
+        if self.spec.is_log {
+            let (ours, theirs) = socketpair(
+                AddressFamily::Unix,
+                SockType::SeqPacket,
+                None,
+                SockFlag::SOCK_CLOEXEC,
+            )
+            .map_err(|e| format!("cannot make the log channel: {e}"))?;
+            launch.listeners.push(("channel".to_owned(), theirs));
+            near = Some(ours);
+        }
+        let Child {
+            pid,
+            handle,
+            outcome,
+        } = process::spawn(&launch).map_err(|e| e.to_string())?;
+        self.process = Some((pid, handle));
+        self.outcome = Some(outcome);
+        Ok(near)
+    }
+
+    /// Runs a command beside the service, as the service's user.
+    pub fn spawn_helper(
+        &self,
+        command: &[String],
+        around: &Surroundings<'_>,
+    ) -> Result<Child, String> {
+        let launch = self.launch(command, around)?;
+        process::spawn(&launch).map_err(|e| e.to_string())
+    }
+
+    fn launch(&self, command: &[String], around: &Surroundings<'_>) -> Result<Launch, String> {
+        let spec = &self.spec;
+        let (name, arguments) = command.split_first().ok_or("there is no command")?;
+        let identity = identity::of(spec)?;
+        let mut environment: Vec<(String, String)> = around.environment.to_vec();
+        if let Some(user) = &spec.user {
+            let account = identity::user(user)?;
+            set(&mut environment, "USER", user);
+            set(&mut environment, "LOGNAME", user);
+            set(&mut environment, "HOME", &account.dir.to_string_lossy());
+        }
+        for (key, value) in &spec.environment {
+            set(&mut environment, key, value);
+        }
+        set(
+            &mut environment,
+            "NOTIFY_SOCKET",
+            &around.paths.notify_socket().to_string_lossy(),
+        );
+        let path = environment
+            .iter()
+            .find(|(key, _)| key == "PATH")
+            .map_or(PATH, |(_, value)| value.as_str());
+        let program = process::resolve(name, path)
+            .ok_or_else(|| format!("program `{name}` is not on PATH"))?;
+        let output = |wanted, pipe: &OutputPipe, own: std::os::fd::BorrowedFd<'_>| match wanted {
+            Output::Null => Ok(None),
+            // The log service itself prints, and without one everybody does.
+            Output::Log if spec.is_log || !around.has_log => own
+                .try_clone_to_owned()
+                .map(Some)
+                .map_err(|e| e.to_string()),
+            Output::Log => duplicate(&pipe.write).map(Some),
+        };
+        Ok(Launch {
+            program,
+            arguments: arguments.to_vec(),
+            working_directory: spec
+                .working_directory
+                .as_ref()
+                .map(|dir| around.paths.at(dir)),
+            identity,
+            limits: spec.limits.clone(),
+            umask: spec.umask,
+            no_new_privileges: spec.no_new_privileges,
+            capabilities: spec.capabilities.clone(),
+            stdout: output(spec.stdout, &self.stdout, std::io::stdout().as_fd())?,
+            stderr: output(spec.stderr, &self.stderr, std::io::stderr().as_fd())?,
+            environment,
+            listeners: Vec::new(),
+        })
+    }
+
+    fn make_runtime_directories(
+        &self,
+        around: &Surroundings<'_>,
+        launch: &Launch,
+    ) -> Result<(), String> {
+        use std::os::unix::fs::{PermissionsExt, chown};
+        for directory in &self.spec.runtime_directories {
+            let path = around.paths.runtime().join(&directory.name);
+            let made = std::fs::create_dir_all(&path)
+                .and_then(|()| {
+                    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(directory.mode))
+                })
+                .and_then(|()| match &launch.identity {
+                    Some(identity) => chown(&path, Some(identity.uid), Some(identity.gid)),
+                    None => Ok(()),
+                });
+            made.map_err(|e| format!("cannot make `{}`: {e}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Where programs are looked for when the environment does not say.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub fn set(environment: &mut Vec<(String, String)>, name: &str, value: &str) {
+    environment.retain(|(known, _)| known != name);
+    environment.push((name.to_owned(), value.to_owned()));
+}
+
+pub fn duplicate(fd: &OwnedFd) -> Result<OwnedFd, String> {
+    fd.try_clone()
+        .map_err(|e| format!("cannot duplicate a descriptor: {e}"))
+}

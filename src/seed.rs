@@ -1,0 +1,51 @@
+//! The volume before the start: what it is, whether it can be used, and what a new one gets.
+//!
+//! `plan` decides, `apply` does. Invariant: no file that exists is ever opened for writing.
+
+pub mod apply;
+pub mod plan;
+pub mod secret;
+pub mod volume;
+
+use crate::config::paths::Paths;
+pub use volume::Volume;
+
+/// What became of the volume.
+#[derive(Debug)]
+pub struct Prepared {
+    pub volume: Volume,
+    /// Number of files that a new volume got.
+    pub seeded: usize,
+    /// What the operator should know, worst first.
+    pub warnings: Vec<String>,
+}
+
+/// Looks at the volume, plans and applies.
+pub fn prepare(paths: &Paths) -> Result<Prepared, apply::SeedError> {
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let volume = volume::classify(&mountinfo, &paths.volume().to_string_lossy());
+    let mut warnings = Vec::new();
+    if !volume.lasts() {
+        warnings.push(format!(
+            "/srv is {volume}: configuration, voicemail and messages do not outlive this container\n\
+             hint: mount a named volume, as in `-v tele-conf:/srv`"
+        ));
+    }
+    let seeds = apply::list_seeds(&paths.seed())?;
+    let found = apply::look(paths, &seeds)?;
+    let actions = plan::plan(&found, &seeds)?;
+    let room = apply::check_writable(paths);
+    if let Err(problem) = room {
+        // A telephone that works matters more than a full disk, as long as nothing must be written now.
+        if !actions.is_empty() || !problem.is_full() {
+            return Err(problem);
+        }
+        warnings.push(problem.to_string());
+    }
+    let seeded = apply::apply(paths, &actions, &mut warnings)?;
+    Ok(Prepared {
+        volume,
+        seeded,
+        warnings,
+    })
+}

@@ -1,0 +1,267 @@
+//! Carrying out a seed plan on the disk.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::fs::{PermissionsExt, chown, lchown};
+use std::path::{Path, PathBuf};
+
+use super::plan::{Action, CONFIGURATION, Found, FromTheFuture, Owner, PLACES};
+use super::secret::Secrets;
+use crate::config::paths::Paths;
+use crate::sys::file::{self, FileError, write_atomic};
+
+/// The account that owns the PBX's part of the volume.
+const ACCOUNT: &str = "asterisk";
+
+/// Why the volume cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SeedError {
+    #[error(transparent)]
+    Future(#[from] FromTheFuture),
+    #[error(
+        "cannot read `{path}`: {source}\nhint: the volume's schema file must hold one number; restore it, or ask for help with a copy of the volume"
+    )]
+    Schema { path: PathBuf, source: io::Error },
+    #[error("cannot write to the volume /srv: {source}\nhint: {}", write_hint(.source))]
+    NotWritable { source: io::Error },
+    #[error("cannot {step} `{path}`: {source}\nhint: {}", write_hint(.source))]
+    Step {
+        step: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Write(#[from] FileError),
+    #[error("no random numbers from the kernel: {0}")]
+    Random(getrandom::Error),
+}
+
+impl SeedError {
+    /// The disk is full, nothing else is wrong.
+    pub fn is_full(&self) -> bool {
+        matches!(self, SeedError::NotWritable { source } if source.kind() == io::ErrorKind::StorageFull)
+    }
+}
+
+fn write_hint(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "the disk is full; free some space, nothing was lost"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "mount a writable volume, as in `-v tele-conf:/srv` (without `:ro`)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "the container needs CHOWN, DAC_OVERRIDE and FOWNER, or a volume that root may write to"
+        }
+        _ => "look at the host's storage behind /srv",
+    }
+}
+
+fn step(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SeedError {
+    move |source| SeedError::Step {
+        step,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// The seed files, as paths below the volume, in name order.
+pub fn list_seeds(seed: &Path) -> Result<Vec<String>, SeedError> {
+    let mut out = Vec::new();
+    let mut pending = vec![seed.to_path_buf()];
+    while let Some(directory) = pending.pop() {
+        let entries = match std::fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(step("read", &directory)(e)),
+        };
+        for entry in entries {
+            let path = entry.map_err(step("read", &directory))?.path();
+            if path.is_dir() {
+                pending.push(path);
+            } else if let Ok(below) = path.strip_prefix(seed) {
+                out.push(below.to_string_lossy().into_owned());
+            }
+        }
+    }
+    out.sort();
+    Ok(out)
+}
+
+/// Looks at the volume.
+pub fn look(paths: &Paths, seeds: &[String]) -> Result<Found, SeedError> {
+    let volume = paths.volume();
+    let schema_file = paths.state().join("schema");
+    let schema = match std::fs::read_to_string(&schema_file) {
+        Ok(text) => {
+            let parsed = text.trim().parse().map_err(|_| SeedError::Schema {
+                path: schema_file,
+                source: io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("`{}` is no number", text.trim()),
+                ),
+            });
+            Some(parsed?)
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(source) => {
+            return Err(SeedError::Schema {
+                path: schema_file,
+                source,
+            });
+        }
+    };
+    let exists = |below: &str| volume.join(below).symlink_metadata().is_ok();
+    let places = PLACES
+        .iter()
+        .map(|place| place.path.to_owned())
+        .filter(|path| exists(path));
+    let configuration = volume.join(CONFIGURATION);
+    let is_empty = match std::fs::read_dir(&configuration) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => true,
+        Err(e) => return Err(step("read", &configuration)(e)),
+    };
+    Ok(Found {
+        schema,
+        places: places.collect(),
+        files: seeds
+            .iter()
+            .filter(|seed| exists(seed))
+            .cloned()
+            .collect::<BTreeSet<_>>(),
+        is_empty,
+        seeding: paths.state().join("seeding").exists(),
+    })
+}
+
+/// Writes and removes a small file at the top of the volume.
+pub fn check_writable(paths: &Paths) -> Result<(), SeedError> {
+    let volume = paths.volume();
+    let probe = volume.join(".switchhook-write-test");
+    let written = std::fs::create_dir_all(&volume)
+        .and_then(|()| std::fs::write(&probe, [0u8; 4096]))
+        .and_then(|()| std::fs::File::open(&probe)?.sync_all());
+    let _ = std::fs::remove_file(&probe);
+    written.map_err(|source| SeedError::NotWritable { source })
+}
+
+/// Does what was planned; returns the number of files seeded.
+pub fn apply(
+    paths: &Paths,
+    actions: &[Action],
+    warnings: &mut Vec<String>,
+) -> Result<usize, SeedError> {
+    // In a test's root there may be no such account; then everything stays ours.
+    let account = nix::unistd::User::from_name(ACCOUNT).ok().flatten();
+    let owner = |owner: Owner| match (owner, &account) {
+        (Owner::Asterisk, Some(account)) => Some((account.uid.as_raw(), account.gid.as_raw())),
+        _ => None,
+    };
+    let volume = paths.volume();
+    let marker = paths.state().join("seeding");
+    let mut secrets = Secrets::default();
+    let mut seeded = 0;
+    for action in actions {
+        match action {
+            Action::MakePlace(place) => {
+                let path = volume.join(place.path);
+                std::fs::create_dir_all(&path).map_err(step("make", &path))?;
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(place.mode))
+                    .map_err(step("set the mode of", &path))?;
+                if let Some((uid, gid)) = owner(place.owner) {
+                    chown(&path, Some(uid), Some(gid))
+                        .map_err(step("change the owner of", &path))?;
+                }
+            }
+            Action::AdoptOwner => {
+                if let Some((uid, gid)) = owner(Owner::Asterisk) {
+                    adopt(&volume, uid, gid, warnings);
+                }
+            }
+            Action::BeginSeeding => {
+                if let Ok(text) = std::fs::read_to_string(&marker) {
+                    secrets = Secrets::from_text(&text);
+                }
+                write_atomic(&marker, secrets.to_text().as_bytes(), ours(0o600))?;
+            }
+            Action::Seed(below) => {
+                let source = paths.seed().join(below);
+                let bytes = std::fs::read(&source).map_err(step("read", &source))?;
+                let bytes = match String::from_utf8(bytes) {
+                    Ok(text) => {
+                        let before = secrets.clone();
+                        let filled =
+                            secrets.fill(&text, &mut |buffer: &mut [u8]| getrandom::fill(buffer));
+                        let filled = filled.map_err(SeedError::Random)?;
+                        if secrets != before {
+                            // Kept first: an interrupted seeding must go on with the same secrets.
+                            write_atomic(&marker, secrets.to_text().as_bytes(), ours(0o600))?;
+                        }
+                        filled.into_bytes()
+                    }
+                    Err(binary) => binary.into_bytes(),
+                };
+                let target = volume.join(below);
+                if let Some(parent) = target.parent() {
+                    std::fs::create_dir_all(parent).map_err(step("make", parent))?;
+                }
+                let (uid, gid) = owner(Owner::Asterisk).unwrap_or_else(own_ids);
+                write_atomic(
+                    &target,
+                    &bytes,
+                    file::Owner::Set {
+                        uid,
+                        gid,
+                        mode: 0o640,
+                    },
+                )?;
+                seeded += 1;
+            }
+            Action::EndSeeding => {
+                std::fs::remove_file(&marker).map_err(step("remove", &marker))?;
+            }
+            Action::WriteSchema(schema) => {
+                let path = paths.state().join("schema");
+                write_atomic(&path, format!("{schema}\n").as_bytes(), ours(0o644))?;
+            }
+        }
+    }
+    Ok(seeded)
+}
+
+/// A file of PID 1's own.
+fn ours(mode: u32) -> file::Owner {
+    let (uid, gid) = own_ids();
+    file::Owner::Set { uid, gid, mode }
+}
+
+fn own_ids() -> (u32, u32) {
+    (
+        nix::unistd::geteuid().as_raw(),
+        nix::unistd::getegid().as_raw(),
+    )
+}
+
+/// Gives the PBX's trees of a volume from elsewhere to our account. Links are changed, not followed.
+fn adopt(volume: &Path, uid: u32, gid: u32, warnings: &mut Vec<String>) {
+    let trees = PLACES.iter().filter(|place| place.owner == Owner::Asterisk);
+    let mut pending: Vec<PathBuf> = trees.map(|place| volume.join(place.path)).collect();
+    let mut failures = 0;
+    while let Some(path) = pending.pop() {
+        if lchown(&path, Some(uid), Some(gid)).is_err() {
+            failures += 1;
+        }
+        if path.symlink_metadata().is_ok_and(|m| m.is_dir())
+            && let Ok(entries) = std::fs::read_dir(&path)
+        {
+            pending.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
+        }
+    }
+    if failures > 0 {
+        warnings.push(format!(
+            "{failures} files of /srv could not be given to the account `{ACCOUNT}`; it may be unable to read them"
+        ));
+    }
+}

@@ -1,0 +1,37 @@
+//! The two clocks: monotonic time for decisions, wall time for people.
+
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+
+/// Monotonic time since it was started.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}
+
+/// Now, as RFC 3339 in UTC with milliseconds.
+pub fn wall_clock() -> String {
+    let now = OffsetDateTime::now_utc();
+    let (date, clock) = (now.date(), now.time());
+    format!(
+        "{date}T{:02}:{:02}:{:02}.{:03}Z",
+        clock.hour(),
+        clock.minute(),
+        clock.second(),
+        clock.millisecond()
+    )
+}
+
+/// Seconds since 1970.
+pub fn unix_now() -> i64 {
+    OffsetDateTime::now_utc().unix_timestamp()
+}

@@ -1,0 +1,74 @@
+//! The signals that PID 1 listens to, as a readable descriptor for its event loop.
+//!
+//! Handlers and a socket pair (signal-hook), no signal mask: a mask would be inherited by every child.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
+
+/// What a signal asks of PID 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// SIGTERM or SIGINT.
+    Stop,
+    /// SIGHUP.
+    Reload,
+    /// SIGUSR1.
+    Dump,
+    /// SIGCHLD.
+    ChildEnded,
+}
+
+/// The installed handlers.
+#[derive(Debug)]
+pub struct Signals(SignalDelivery<UnixStream, SignalOnly>);
+
+impl Signals {
+    pub fn install() -> io::Result<Signals> {
+        let (read, write) = UnixStream::pair()?;
+        let signals = [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD];
+        SignalDelivery::with_pipe(read, write, SignalOnly, signals).map(Signals)
+    }
+
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.get_read().as_fd()
+    }
+
+    /// What has come since the last call. Signals of one kind may have been merged by the kernel.
+    pub fn pending(&mut self) -> Vec<Request> {
+        // Empties the pair; the signals themselves are kept as flags.
+        let emptied = self.0.poll_pending(&mut |stream: &mut UnixStream| {
+            let mut buffer = [0u8; 64];
+            loop {
+                let flags = nix::sys::socket::MsgFlags::MSG_DONTWAIT;
+                match nix::sys::socket::recv(
+                    std::os::fd::AsRawFd::as_raw_fd(stream),
+                    &mut buffer,
+                    flags,
+                ) {
+                    Ok(0) => return Ok(false),
+                    Ok(_) => {}
+                    Err(_) => return Ok(true),
+                }
+            }
+        });
+        match emptied {
+            Ok(Some(pending)) => pending.filter_map(request).collect(),
+            Ok(None) | Err(_) => self.0.pending().filter_map(request).collect(),
+        }
+    }
+}
+
+fn request(signal: i32) -> Option<Request> {
+    match signal {
+        SIGTERM | SIGINT => Some(Request::Stop),
+        SIGHUP => Some(Request::Reload),
+        SIGUSR1 => Some(Request::Dump),
+        SIGCHLD => Some(Request::ChildEnded),
+        _ => None,
+    }
+}

@@ -1,0 +1,190 @@
+//! Sockets that PID 1 makes: bound listeners, the notify socket, descriptors sent to another process.
+//!
+//! Invariant: every descriptor made here closes on exec.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
+    SockaddrIn, SockaddrIn6, UnixAddr, bind, listen, recvmsg, sendmsg, setsockopt, socket, sockopt,
+};
+
+use crate::units::spec::Listen;
+
+/// How a listener is to be bound.
+#[derive(Debug, Clone, Copy)]
+pub struct BindOptions {
+    pub mode: u32,
+    pub owner: Option<(u32, u32)>,
+    pub free_bind: bool,
+    pub backlog: u32,
+}
+
+/// Binds one listener; a stale unix socket at its path is replaced.
+pub fn bind_listener(what: &Listen, options: BindOptions) -> io::Result<OwnedFd> {
+    match what {
+        Listen::UnixStream(path) => bind_unix(Path::new(path), SockType::Stream, options),
+        Listen::UnixDatagram(path) => bind_unix(Path::new(path), SockType::Datagram, options),
+        Listen::Tcp(address) => bind_net(*address, SockType::Stream, options),
+        Listen::Udp(address) => bind_net(*address, SockType::Datagram, options),
+    }
+}
+
+fn bind_unix(path: &Path, kind: SockType, options: BindOptions) -> io::Result<OwnedFd> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let fd = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(options.mode))?;
+    if let Some((uid, gid)) = options.owner {
+        std::os::unix::fs::chown(path, Some(uid), Some(gid))?;
+    }
+    if kind == SockType::Stream {
+        listen(&fd, backlog(options))?;
+    }
+    Ok(fd)
+}
+
+fn bind_net(address: SocketAddr, kind: SockType, options: BindOptions) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    let fd = socket(family, kind, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    if options.free_bind {
+        setsockopt(&fd, sockopt::IpFreebind, &true)?;
+    }
+    match address {
+        SocketAddr::V4(v4) => bind(fd.as_raw_fd(), &SockaddrIn::from(v4))?,
+        SocketAddr::V6(v6) => bind(fd.as_raw_fd(), &SockaddrIn6::from(v6))?,
+    }
+    if kind == SockType::Stream {
+        listen(&fd, backlog(options))?;
+    }
+    Ok(fd)
+}
+
+fn backlog(options: BindOptions) -> Backlog {
+    i32::try_from(options.backlog)
+        .ok()
+        .and_then(|n| Backlog::new(n).ok())
+        .unwrap_or(Backlog::MAXCONN)
+}
+
+/// Binds the socket on which services say that they are ready; senders are known by their credentials.
+pub fn bind_notify(path: &Path) -> io::Result<OwnedFd> {
+    let options = BindOptions {
+        mode: 0o666,
+        owner: None,
+        free_bind: false,
+        backlog: 0,
+    };
+    let fd = bind_unix(path, SockType::Datagram, options)?;
+    setsockopt(&fd, sockopt::PassCred, &true)?;
+    Ok(fd)
+}
+
+/// One datagram of a service and the pid of its sender. `None`: nothing is waiting.
+pub fn receive_notify(fd: RawFd) -> Option<(i32, Vec<u8>)> {
+    let mut buffer = [0u8; 4096];
+    let mut space = nix::cmsg_space!(nix::sys::socket::UnixCredentials, [RawFd; 4]);
+    let mut parts = [IoSliceMut::new(&mut buffer)];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+    let received = recvmsg::<()>(fd, &mut parts, Some(&mut space), flags).ok()?;
+    let length = received.bytes;
+    let mut sender = None;
+    for message in received.cmsgs().ok()? {
+        match message {
+            ControlMessageOwned::ScmCredentials(credentials) => sender = Some(credentials.pid()),
+            // Descriptors that nobody asked for are closed, or a service could exhaust ours.
+            ControlMessageOwned::ScmRights(fds) => {
+                for fd in fds {
+                    let _ = nix::unistd::close(fd);
+                }
+            }
+            _ => {}
+        }
+    }
+    let datagram = buffer.get(..length).unwrap_or_default().to_vec();
+    Some((sender.unwrap_or(0), datagram))
+}
+
+/// Sends `text` as one message, with a descriptor if one is given. Never waits.
+pub fn send_with_descriptor(over: RawFd, text: &[u8], fd: Option<RawFd>) -> io::Result<()> {
+    let parts = [IoSlice::new(text)];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    let fds: Vec<RawFd> = fd.into_iter().collect();
+    let rights = [ControlMessage::ScmRights(&fds)];
+    let control: &[ControlMessage<'_>] = if fds.is_empty() { &[] } else { &rights };
+    sendmsg::<()>(over, &parts, control, flags, None)?;
+    Ok(())
+}
+
+/// Takes one message and the descriptors in it. `Ok(None)`: nothing waits; an empty text: the other side is gone.
+pub fn receive_with_descriptors(from: RawFd) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
+    let mut buffer = [0u8; 4096];
+    let mut space = nix::cmsg_space!([RawFd; 8]);
+    let mut parts = [IoSliceMut::new(&mut buffer)];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+    let received = match recvmsg::<()>(from, &mut parts, Some(&mut space), flags) {
+        Ok(received) => received,
+        Err(nix::Error::EAGAIN | nix::Error::EINTR) => return Ok(None),
+        Err(errno) => return Err(errno.into()),
+    };
+    let mut fds = Vec::new();
+    for message in received.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(raw) = message {
+            // SAFETY: the kernel has just installed these descriptors for us.
+            fds.extend(
+                raw.into_iter()
+                    .map(|fd| unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }),
+            );
+        }
+    }
+    let length = received.bytes;
+    Ok(Some((
+        buffer.get(..length).unwrap_or_default().to_vec(),
+        fds,
+    )))
+}
+
+/// The descriptors that our supervisor passed to us, with their names (sd_listen_fds(3)).
+pub fn passed_listeners() -> Vec<(String, OwnedFd)> {
+    let number = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<i32>().ok())
+    };
+    if number("LISTEN_PID") != Some(nix::unistd::getpid().as_raw()) {
+        return Vec::new();
+    }
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let count = number("LISTEN_FDS").unwrap_or(0).clamp(0, 1000);
+    (3..3 + count)
+        .zip(
+            names
+                .split(':')
+                .map(str::to_owned)
+                .chain(std::iter::repeat(String::new())),
+        )
+        // SAFETY: the contract of LISTEN_FDS: these descriptors are ours and nobody else's.
+        .map(|(fd, name)| (name, unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) }))
+        .collect()
+}
+
+/// Borrows a descriptor by its number, for calls that only hand the number to the kernel.
+pub fn borrow<'a>(fd: RawFd) -> std::os::fd::BorrowedFd<'a> {
+    // SAFETY: a stale number makes the kernel answer EBADF; nothing is read or closed through it.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }
+}

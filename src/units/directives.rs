@@ -1,0 +1,177 @@
+//! The table of unit directives: which we honour, which we ignore and why, which we refuse.
+//!
+//! This is the single place: the parser, the start-up notes and the reference page all read it.
+//! Invariant: a directive whose absence would weaken security is never in the ignored list.
+
+/// What we do with a directive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Treatment {
+    Honoured,
+    /// Has no effect here; the text says why that does no harm.
+    Ignored(&'static str),
+    /// Would weaken security or change meaning if it were ignored; the text says what to do.
+    Refused(&'static str),
+}
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Directive {
+    pub section: &'static str,
+    pub name: &'static str,
+    pub treatment: Treatment,
+}
+
+const fn honoured(section: &'static str, name: &'static str) -> Directive {
+    Directive {
+        section,
+        name,
+        treatment: Treatment::Honoured,
+    }
+}
+const fn ignored(section: &'static str, name: &'static str, why: &'static str) -> Directive {
+    Directive {
+        section,
+        name,
+        treatment: Treatment::Ignored(why),
+    }
+}
+const fn refused(section: &'static str, name: &'static str, what: &'static str) -> Directive {
+    Directive {
+        section,
+        name,
+        treatment: Treatment::Refused(what),
+    }
+}
+
+const CONTAINER: &str = "the container is the sandbox";
+const NOT_YET_SANDBOX: &str = "not available here; take it out or confine the container instead";
+
+/// Every directive that we know, by section.
+pub const DIRECTIVES: &[Directive] = &[
+    honoured("Unit", "Description"),
+    ignored("Unit", "Documentation", "for readers only"),
+    honoured("Unit", "After"),
+    honoured("Unit", "Requires"),
+    ignored("Unit", "Wants", "every unit here is wanted"),
+    ignored(
+        "Unit",
+        "StartLimitIntervalSec",
+        "the supervisor's back-off bounds restarts",
+    ),
+    ignored(
+        "Unit",
+        "StartLimitBurst",
+        "the supervisor's back-off bounds restarts",
+    ),
+    honoured("Service", "Type"),
+    honoured("Service", "ExecStart"),
+    honoured("Service", "ExecReload"),
+    honoured("Service", "X-Drain"),
+    honoured("Service", "X-Role"),
+    honoured("Service", "User"),
+    honoured("Service", "Group"),
+    honoured("Service", "SupplementaryGroups"),
+    honoured("Service", "Environment"),
+    honoured("Service", "WorkingDirectory"),
+    honoured("Service", "RuntimeDirectory"),
+    honoured("Service", "RuntimeDirectoryMode"),
+    honoured("Service", "Restart"),
+    honoured("Service", "RestartSec"),
+    honoured("Service", "TimeoutStartSec"),
+    honoured("Service", "TimeoutStopSec"),
+    honoured("Service", "TimeoutSec"),
+    honoured("Service", "LimitCORE"),
+    honoured("Service", "LimitNOFILE"),
+    honoured("Service", "LimitNPROC"),
+    honoured("Service", "LimitMEMLOCK"),
+    honoured("Service", "LimitAS"),
+    honoured("Service", "LimitSTACK"),
+    honoured("Service", "NoNewPrivileges"),
+    honoured("Service", "AmbientCapabilities"),
+    honoured("Service", "CapabilityBoundingSet"),
+    honoured("Service", "UMask"),
+    honoured("Service", "StandardOutput"),
+    honoured("Service", "StandardError"),
+    honoured("Service", "Sockets"),
+    ignored("Service", "NotifyAccess", "only the main process is heard"),
+    ignored(
+        "Service",
+        "KillMode",
+        "the whole process group is always ended",
+    ),
+    ignored("Service", "StandardInput", "input is always /dev/null"),
+    ignored(
+        "Service",
+        "SyslogIdentifier",
+        "the log shows the unit's name",
+    ),
+    ignored("Service", "PrivateTmp", CONTAINER),
+    ignored("Service", "ProtectSystem", CONTAINER),
+    ignored("Service", "ProtectHome", CONTAINER),
+    ignored("Service", "PrivateDevices", CONTAINER),
+    ignored("Service", "Nice", "scheduling is the container's"),
+    ignored("Service", "WatchdogSec", "no watchdog is kept"),
+    refused("Service", "DynamicUser", "name a user with `User=`"),
+    refused("Service", "RootDirectory", NOT_YET_SANDBOX),
+    refused("Service", "SystemCallFilter", NOT_YET_SANDBOX),
+    refused("Service", "RestrictAddressFamilies", NOT_YET_SANDBOX),
+    refused("Service", "InaccessiblePaths", NOT_YET_SANDBOX),
+    refused("Service", "ReadOnlyPaths", NOT_YET_SANDBOX),
+    refused("Service", "IPAddressDeny", NOT_YET_SANDBOX),
+    refused("Service", "SecureBits", NOT_YET_SANDBOX),
+    refused("Service", "ExecStartPre", "use a hook in entry.d"),
+    refused("Service", "ExecStartPost", "use a hook in entry.d"),
+    refused(
+        "Service",
+        "ExecStop",
+        "use `X-Drain=`; stopping is SIGTERM, then SIGKILL",
+    ),
+    refused("Service", "ExecStopPost", "use a hook in exit.d"),
+    refused(
+        "Service",
+        "EnvironmentFile",
+        "use `Environment=`, or a hook that passes variables on",
+    ),
+    honoured("Socket", "ListenStream"),
+    honoured("Socket", "ListenDatagram"),
+    honoured("Socket", "Service"),
+    honoured("Socket", "SocketUser"),
+    honoured("Socket", "SocketGroup"),
+    honoured("Socket", "SocketMode"),
+    honoured("Socket", "FreeBind"),
+    honoured("Socket", "Backlog"),
+    refused(
+        "Socket",
+        "Accept",
+        "a service takes its listener itself; leave it out",
+    ),
+    ignored("Install", "WantedBy", "every unit here is wanted"),
+    ignored("Install", "RequiredBy", "every unit here is wanted"),
+    ignored("Install", "Alias", "a unit has one name"),
+];
+
+/// The row of `name` in `section`, if we know it.
+pub fn find(section: &str, name: &str) -> Option<&'static Directive> {
+    DIRECTIVES
+        .iter()
+        .find(|d| d.section == section && d.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_directive_stands_twice() {
+        for (i, a) in DIRECTIVES.iter().enumerate() {
+            assert!(
+                !DIRECTIVES[i + 1..]
+                    .iter()
+                    .any(|b| a.section == b.section && a.name == b.name),
+                "{} {}",
+                a.section,
+                a.name
+            );
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `.socket` files to `SocketSpec` (systemd.socket(5), the subset of `directives`).
+//!
+//! Pure. Invariant: a spec has at least one listener.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use super::spec::{Finding, Listen, Severity, SocketSpec};
+use super::unit_file::{self, Assignment, Source};
+use super::value;
+
+/// Reads the socket unit `name` (without suffix) from its file and drop-ins.
+pub fn read(name: &str, sources: &[Source]) -> (Option<SocketSpec>, Vec<Finding>) {
+    let (assignments, mut findings) = unit_file::collect(sources, &["Unit", "Socket", "Install"]);
+    let mut spec = SocketSpec {
+        name: name.to_owned(),
+        service: name.to_owned(),
+        listeners: Vec::new(),
+        user: None,
+        group: None,
+        mode: 0o666,
+        free_bind: false,
+        backlog: 128,
+    };
+    for assignment in &assignments {
+        if let Err(text) = assign(&mut spec, assignment) {
+            findings.push(assignment.error(text));
+        }
+    }
+    if spec.listeners.is_empty() && !findings.iter().any(|f| f.severity == Severity::Error) {
+        findings.push(Finding {
+            file: sources.first().map(|s| s.file.clone()).unwrap_or_default(),
+            line: 0,
+            severity: Severity::Error,
+            text: "no `ListenStream=` or `ListenDatagram=`: there is nothing to bind".to_owned(),
+        });
+    }
+    let usable = !findings.iter().any(|f| f.severity == Severity::Error);
+    (usable.then_some(spec), findings)
+}
+
+fn assign(spec: &mut SocketSpec, a: &Assignment) -> Result<(), String> {
+    let text = value::specifiers(&a.value, &spec.name, ".socket")?;
+    let text = text.as_str();
+    match a.key.as_str() {
+        "ListenStream" | "ListenDatagram" if text.is_empty() => spec.listeners.clear(),
+        "ListenStream" => spec.listeners.push(match address(text)? {
+            Address::Path(path) => Listen::UnixStream(path),
+            Address::Net(net) => Listen::Tcp(net),
+        }),
+        "ListenDatagram" => spec.listeners.push(match address(text)? {
+            Address::Path(path) => Listen::UnixDatagram(path),
+            Address::Net(net) => Listen::Udp(net),
+        }),
+        "Service" => spec.service = text.trim_end_matches(".service").to_owned(),
+        "SocketUser" => spec.user = Some(text.to_owned()),
+        "SocketGroup" => spec.group = Some(text.to_owned()),
+        "SocketMode" => {
+            spec.mode = u32::from_str_radix(text, 8)
+                .ok()
+                .filter(|mode| *mode <= 0o777)
+                .ok_or_else(|| format!("`{text}` is not an octal mode such as 0660"))?;
+        }
+        "FreeBind" => spec.free_bind = value::boolean(text)?,
+        "Backlog" => {
+            spec.backlog = text
+                .parse()
+                .map_err(|_| format!("`{text}` is not a number"))?;
+        }
+        // What remains belongs to [Unit] and says nothing about listeners.
+        _ => {}
+    }
+    Ok(())
+}
+
+enum Address {
+    Path(String),
+    Net(SocketAddr),
+}
+
+/// `/path`, `port`, `ipv4:port`, `[ipv6]:port`.
+fn address(text: &str) -> Result<Address, String> {
+    if text.starts_with('/') {
+        return Ok(Address::Path(text.to_owned()));
+    }
+    if let Ok(port) = text.parse::<u16>() {
+        return Ok(Address::Net(SocketAddr::new(
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            port,
+        )));
+    }
+    text.parse()
+        .map(Address::Net)
+        .map_err(|_| format!("`{text}` is not a path, a port, `address:port` or `[ipv6]:port`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_of_every_form() {
+        let text = "[Socket]\nService=asterisk.service\nListenStream=/run/asterisk/asterisk.ctl\n\
+                    ListenStream=127.0.0.1:5038\nListenStream=[::1]:8088\nListenDatagram=/dev/log\nSocketMode=0660\n";
+        let (spec, findings) = read(
+            "x",
+            &[Source {
+                file: "x.socket".into(),
+                text: text.into(),
+            }],
+        );
+        assert!(findings.is_empty(), "{findings:?}");
+        let spec = spec.unwrap();
+        assert_eq!(spec.service, "asterisk");
+        assert_eq!(spec.listeners.len(), 4);
+        assert_eq!(spec.mode, 0o660);
+    }
+
+    #[test]
+    fn bad_addresses_are_named() {
+        let (spec, findings) = read(
+            "x",
+            &[Source {
+                file: "x.socket".into(),
+                text: "[Socket]\nListenStream=nowhere\n".into(),
+            }],
+        );
+        assert!(spec.is_none());
+        assert!(findings[0].to_string().contains("x.socket:2"));
+    }
+}
