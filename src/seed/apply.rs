@@ -192,8 +192,8 @@ pub fn apply(
                 let bytes = match String::from_utf8(bytes) {
                     Ok(text) => {
                         let before = secrets.clone();
-                        let filled =
-                            secrets.fill(&text, &mut |buffer: &mut [u8]| getrandom::fill(buffer));
+                        let filled = secrets
+                            .fill(&text, &mut |buffer: &mut [u8]| getrandom::getrandom(buffer));
                         let filled = filled.map_err(SeedError::Random)?;
                         if secrets != before {
                             // Kept first: an interrupted seeding must go on with the same secrets.

@@ -4,6 +4,7 @@ mod appliance;
 mod bad_input;
 mod hooks;
 mod log;
+mod phone;
 mod rooms;
 mod supervision;
 mod volume;
