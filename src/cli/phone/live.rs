@@ -15,7 +15,6 @@
 //! they stay: the state of an endpoint would stay `Not in use` without them.
 
 use std::path::Path;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -90,7 +89,7 @@ impl Console<'_> {
                 );
                 return Ok(Effect::Unproved { reason });
             }
-            sleep(PAUSE);
+            crate::sys::clock::pause(PAUSE);
         }
     }
 
