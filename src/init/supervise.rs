@@ -279,7 +279,7 @@ impl Supervisor {
     fn carry_out(&mut self, index: usize, effect: Effect) {
         match effect {
             Effect::Spawn => self.spawn(index),
-            Effect::Terminate => self.signal(index, libc::SIGTERM),
+            Effect::Terminate => self.terminate(index),
             Effect::Kill => {
                 if let Some((pid, _)) = self.units.get(index).and_then(|unit| unit.process.as_ref())
                 {

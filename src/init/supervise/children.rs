@@ -5,10 +5,20 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use super::unit::{self, Surroundings};
 use super::{Aside, HELPER_LIMIT, REAP_BATCH, Role, Supervisor};
 use crate::init::service::{Event, Exit};
-use crate::logd::syslog::{DEBUG, ERROR, WARNING};
+use crate::logd::syslog::{DEBUG, ERROR, WARNING, parse_line};
 use crate::sys::process;
 
 impl Supervisor {
+    /// SIGTERM; the log service is told by the end of its channel instead, which it hears even when it
+    /// had no time yet to listen for signals, and after everything that was said before.
+    pub(super) fn terminate(&mut self, index: usize) {
+        if self.units.get(index).is_some_and(|unit| unit.spec.is_log) {
+            self.log_channel = None;
+        } else {
+            self.signal(index, libc::SIGTERM);
+        }
+    }
+
     pub(super) fn signal(&mut self, index: usize, signal: i32) {
         let Some(unit) = self.units.get(index) else {
             return;
@@ -204,6 +214,9 @@ impl Supervisor {
                     if unit.spec.is_log {
                         self.log_channel = None;
                         self.journal.switch_to_direct();
+                        if self.shutdown.is_stopping() {
+                            self.print_what_is_left();
+                        }
                     }
                 }
                 let jitter = self.jitter();
@@ -211,6 +224,24 @@ impl Supervisor {
             }
             Role::Hook => self.hook_ended(exit),
             helper => self.helper_ended(helper, exit),
+        }
+    }
+
+    /// Prints what a log service that is gone for good left in the pipes.
+    fn print_what_is_left(&mut self) {
+        let pipes = self
+            .units
+            .iter()
+            .flat_map(|unit| [&unit.stdout, &unit.stderr]);
+        for pipe in pipes.chain([&self.hook_pipe, &self.own_pipe]) {
+            let text = pipe.take_all();
+            for line in text
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty())
+            {
+                let record = parse_line(&pipe.speaker, pipe.severity, line);
+                self.journal.relay(&record, self.config.log_level);
+            }
         }
     }
 }
