@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+pub use crate::units::exit::Exit;
 use crate::units::spec::{Readiness, Restart, ServiceSpec};
 
 /// A point in time: the duration since PID 1 started.
@@ -18,36 +19,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 /// A stop signal sent before readiness is repeated at this interval: a program may not listen yet.
 const REPEAT_STOP: Duration = Duration::from_millis(500);
-
-/// How a process ended (wait(2)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    Code(i32),
-    Signal(i32),
-}
-
-impl Exit {
-    pub fn is_success(self) -> bool {
-        self == Exit::Code(0)
-    }
-
-    /// The exit code that a shell would show: the code itself, or 128 and the signal's number.
-    pub fn as_code(self) -> i32 {
-        match self {
-            Exit::Code(code) => code,
-            Exit::Signal(signal) => 128 + signal,
-        }
-    }
-}
-
-impl std::fmt::Display for Exit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Exit::Code(code) => write!(f, "exit code {code}"),
-            Exit::Signal(signal) => write!(f, "signal {signal}"),
-        }
-    }
-}
 
 /// Where a service is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::unit::{self, Surroundings};
 use super::{Aside, HELPER_LIMIT, REAP_BATCH, Role, Supervisor};
-use crate::init::service::{Event, Exit};
+use crate::init::service::{Event, Exit, Moment};
 use crate::logd::syslog::{DEBUG, ERROR, WARNING, parse_line};
 use crate::sys::process;
 
@@ -91,6 +91,16 @@ impl Supervisor {
         }
     }
 
+    /// Keeps track of a hook or helper until it is reaped; at `until` it is killed.
+    pub(super) fn remember(&mut self, child: process::Child, role: Role, until: Moment) {
+        let aside = Aside {
+            until,
+            _handle: child.handle,
+        };
+        self.roles.insert(child.pid.as_raw(), role);
+        self.asides.insert(child.pid.as_raw(), aside);
+    }
+
     /// Runs the unit's drain or reload command beside it.
     pub(super) fn run_helper(&mut self, index: usize, role: Role) {
         let has_log = self.log_unit().is_some();
@@ -109,15 +119,7 @@ impl Supervisor {
         let Some(command) = command else { return };
         match unit.spawn_helper(&command, &around) {
             Ok(child) => {
-                let until = self.now() + HELPER_LIMIT;
-                self.roles.insert(child.pid.as_raw(), role);
-                self.asides.insert(
-                    child.pid.as_raw(),
-                    Aside {
-                        until,
-                        _handle: child.handle,
-                    },
-                );
+                self.remember(child, role, self.now() + HELPER_LIMIT);
             }
             Err(problem) => {
                 let text = format!(

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::unit::{PATH, duplicate, set};
-use super::{Aside, Role, Supervisor};
+use super::{Role, Supervisor};
 use crate::init::hooks::{self, Effect, Failure, HookRun};
 use crate::init::service::{Exit, Moment};
 use crate::init::{EXIT_FAILED, shutdown};
@@ -120,15 +120,8 @@ impl Supervisor {
             .say(DEBUG, format!("running hook `{}`", hook.display()));
         match self.launch_hook(hook) {
             Ok(child) => {
-                let until = Moment::MAX;
-                self.roles.insert(child.pid.as_raw(), Role::Hook);
-                self.asides.insert(
-                    child.pid.as_raw(),
-                    Aside {
-                        until,
-                        _handle: child.handle,
-                    },
-                );
+                // The hook run keeps its own time.
+                self.remember(child, Role::Hook, Moment::MAX);
             }
             Err(problem) => {
                 let now = self.now();

@@ -8,7 +8,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use super::capability::{drop_bounding_set, keep_capabilities};
-use super::{Launch, SpawnError, Stage};
+use super::stage::{Stage, check, errno};
+use super::{Launch, SpawnError};
 use crate::units::spec::LimitResource;
 
 /// The C form of a launch: nothing here allocates after the fork.
@@ -255,18 +256,6 @@ impl<'a> Prepared<'a> {
             check(Stage::NoNewPrivileges, result)?;
         }
         Ok(())
-    }
-}
-
-pub fn errno() -> i32 {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
-}
-
-pub fn check(stage: Stage, result: libc::c_int) -> Result<libc::c_int, (Stage, i32)> {
-    if result < 0 {
-        Err((stage, errno()))
-    } else {
-        Ok(result)
     }
 }
 
