@@ -216,7 +216,9 @@ impl Service {
         self.started_at = now;
         self.in_service_since = None;
         self.state = State::Starting {
-            ready_by: self.start_timeout.map(|timeout| now + timeout),
+            ready_by: self
+                .start_timeout
+                .map(|timeout| now.saturating_add(timeout)),
         };
         vec![Effect::Spawn, Effect::Note(Note::Started)]
     }
@@ -256,7 +258,7 @@ impl Service {
     fn terminate(&mut self, now: Moment, may_not_listen_yet: bool) -> Vec<Effect> {
         self.state = State::Stopping {
             kill_at: now.saturating_add(self.stop_timeout),
-            repeat_at: may_not_listen_yet.then(|| now + REPEAT_STOP),
+            repeat_at: may_not_listen_yet.then(|| now.saturating_add(REPEAT_STOP)),
         };
         vec![Effect::Terminate]
     }
@@ -336,7 +338,9 @@ impl Service {
             if pause.is_zero() {
                 effects.extend(self.spawn(now));
             } else {
-                self.state = State::Pausing { until: now + pause };
+                self.state = State::Pausing {
+                    until: now.saturating_add(pause),
+                };
             }
         }
         effects
@@ -393,7 +397,7 @@ impl Service {
             State::Stopping { kill_at, .. } => {
                 self.state = State::Stopping {
                     kill_at,
-                    repeat_at: Some(now + REPEAT_STOP),
+                    repeat_at: Some(now.saturating_add(REPEAT_STOP)),
                 };
                 vec![Effect::Terminate]
             }

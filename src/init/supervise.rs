@@ -103,11 +103,14 @@ pub struct Setup {
 impl Supervisor {
     /// Takes everything over and starts the log service at once; nothing else runs yet.
     pub fn new(setup: Setup) -> std::io::Result<Supervisor> {
+        let specs: Vec<_> = setup
+            .order
+            .iter()
+            .filter_map(|index| setup.units.services.get(*index).cloned())
+            .collect();
         let mut units = Vec::new();
-        for index in setup.order {
-            if let Some(spec) = setup.units.services.get(index) {
-                units.push(Unit::new(spec.clone())?);
-            }
+        for spec in &specs {
+            units.push(Unit::new(spec.clone(), order::waits_for(&specs, spec))?);
         }
         for bound in setup.listeners {
             if let Some(unit) = units
@@ -364,13 +367,8 @@ impl Supervisor {
         if !unit.start_pending {
             return false;
         }
-        let specs: Vec<_> = self.units.iter().map(|unit| unit.spec.clone()).collect();
-        let waits_for = order::waits_for(&specs, &unit.spec);
-        waits_for.into_iter().all(|other| {
-            self.units
-                .get(other)
-                .is_some_and(|other| other.life.is_up())
-        })
+        let is_up = |other: &usize| self.units.get(*other).is_some_and(|unit| unit.life.is_up());
+        unit.waits_for.iter().all(is_up)
     }
 
     fn all_up(&self) -> bool {

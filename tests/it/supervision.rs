@@ -271,6 +271,35 @@ fn a_program_that_cannot_run_is_told_with_its_stage() {
 }
 
 #[test]
+fn a_service_in_its_pause_is_not_started_by_the_stop() {
+    let root = Root::new();
+    let starts = root.path("starts");
+    root.service(
+        "a",
+        "[Service]\nRestart=always\nRestartSec=100ms",
+        &format!("echo x >> {}; exit 1", starts.display()),
+    );
+    // Holds the stop until well after the pause would be over.
+    root.script("usr/lib/switchhook/exit.d/10-wait", "sleep 0.5");
+    root.service("b", "", "trap '' TERM; echo armed; sleep 0.4");
+    let mut it = root.start();
+    it.hears("a: starts again in 0.1 s");
+    it.hears("b: ready after");
+    it.hears("info b: armed");
+    it.stops();
+    it.said_in_order(&["stop: stopping"]);
+    let after: Vec<_> = it
+        .heard
+        .iter()
+        .skip_while(|line| !line.contains("stop: stopping"))
+        .collect();
+    assert!(
+        !after.iter().any(|line| line.contains("a: started")),
+        "{after:?}"
+    );
+}
+
+#[test]
 fn a_thousand_orphans_are_reaped_while_the_exchange_answers() {
     let root = Root::new();
     root.service(

@@ -1,6 +1,6 @@
 //! Carrying out hook runs: finding the programs, running them, taking over the variables that they pass on.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -137,7 +137,13 @@ impl Supervisor {
 
     fn launch_hook(&self, hook: &Path) -> Result<process::Child, String> {
         let passed = self.paths.hook_environment();
-        std::fs::write(&passed, "")
+        // Only for root: what hooks pass on may be secret.
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&passed)
             .map_err(|e| format!("cannot empty `{}`: {e}", passed.display()))?;
         let mut environment = self.environment.clone();
         set(

@@ -62,6 +62,8 @@ impl OutputPipe {
 #[derive(Debug)]
 pub struct Unit {
     pub spec: ServiceSpec,
+    /// The services (by their place in the list) that must be up before it and down after it.
+    pub waits_for: Vec<usize>,
     pub life: Service,
     /// Its start was ordered and waits for what it depends on.
     pub start_pending: bool,
@@ -84,8 +86,9 @@ pub struct Surroundings<'a> {
 }
 
 impl Unit {
-    pub fn new(spec: ServiceSpec) -> std::io::Result<Unit> {
+    pub fn new(spec: ServiceSpec, waits_for: Vec<usize>) -> std::io::Result<Unit> {
         Ok(Unit {
+            waits_for,
             life: Service::new(&spec),
             start_pending: false,
             process: None,
