@@ -2,6 +2,7 @@
 
 pub mod health;
 pub mod output;
+pub mod phone;
 pub mod service;
 pub mod status;
 
@@ -44,6 +45,8 @@ enum Command {
     Reload(service::ServiceArgs),
     /// End a service's processes at once; it is then started again
     Kill(service::ServiceArgs),
+    /// Add, list, show and remove phones
+    Phone(phone::PhoneArgs),
     /// Print the reference of the environment variables, in Markdown
     #[command(hide = true)]
     Variables,
@@ -102,6 +105,7 @@ pub fn run() -> ExitCode {
         Command::Restart(args) => service::run(&args, service::Order::Restart),
         Command::Reload(args) => service::run(&args, service::Order::Reload),
         Command::Kill(args) => service::run(&args, service::Order::Kill),
+        Command::Phone(args) => phone::run(args),
         Command::Variables => {
             output::Output::new(false).text(&registry::markdown());
             ExitCode::SUCCESS

@@ -22,6 +22,7 @@ pub mod config;
 pub mod health;
 pub mod init;
 pub mod logd;
+pub mod phone;
 pub mod seed;
 pub mod sys;
 pub mod units;

@@ -9,6 +9,7 @@ use super::RootArgs;
 use super::output::{Exit, Output};
 use super::status::PATIENCE;
 use crate::init::control::{AskError, Reply, Request, ServiceStatus, ask};
+use crate::sys::clock::pause;
 
 #[derive(Debug, Args)]
 pub struct ServiceArgs {
@@ -80,7 +81,7 @@ pub fn run(args: &ServiceArgs, order: Order) -> ExitCode {
                     );
                     return Ok(Exit::Failed);
                 }
-                _ => std::thread::sleep(INTERVAL),
+                _ => pause(INTERVAL),
             }
         }
     })();

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use crate::config::LogFormat;
 use crate::logd::OWN_NAME;
-use crate::logd::syslog::{NOTICE, Record, render};
+use crate::logd::syslog::{NOTICE, Record, is_shown, render};
 use crate::sys::clock::wall_clock;
 
 /// PID 1's own voice.
@@ -38,6 +38,18 @@ impl Journal {
     /// Back to standard error, for when `logd` is gone.
     pub fn switch_to_direct(&mut self) {
         self.pipe = None;
+    }
+
+    /// Prints somebody else's line, if the level shows it.
+    pub fn relay(&self, record: &Record, level: u8) {
+        let level = if record.service == OWN_NAME {
+            self.level
+        } else {
+            level
+        };
+        if is_shown(record, level) {
+            print_direct(&render(record, self.format, &wall_clock()));
+        }
     }
 
     pub fn say(&mut self, severity: u8, text: impl AsRef<str>) {

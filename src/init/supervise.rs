@@ -4,13 +4,14 @@
 //! One thread, one epoll, no sleep. Parses nothing that comes from outside the container. Invariant: a
 //! child is in `roles` from its fork until it is reaped.
 
+mod children;
 mod control;
 mod hooks;
 mod phases;
 pub mod unit;
 
 use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -21,7 +22,7 @@ use super::control::{Incoming, Server};
 use super::hooks::HookRun;
 use super::journal::Journal;
 use super::order;
-use super::service::{Effect, Event, Exit, Moment, Note};
+use super::service::{Effect, Event, Moment, Note};
 use super::shutdown::{self, Phase, Shutdown};
 use crate::config::Config;
 use crate::config::paths::Paths;
@@ -32,7 +33,7 @@ use crate::sys::process::{self, ProcessHandle};
 use crate::sys::signal::{Request, Signals};
 use crate::sys::socket::receive_notify;
 use crate::units::UnitSet;
-use unit::{OutputPipe, Surroundings, Unit};
+use unit::{OutputPipe, Unit};
 
 /// How many ended children are reaped before other events get their turn.
 const REAP_BATCH: usize = 256;
@@ -278,7 +279,7 @@ impl Supervisor {
     fn carry_out(&mut self, index: usize, effect: Effect) {
         match effect {
             Effect::Spawn => self.spawn(index),
-            Effect::Terminate => self.signal(index, libc::SIGTERM),
+            Effect::Terminate => self.terminate(index),
             Effect::Kill => {
                 if let Some((pid, _)) = self.units.get(index).and_then(|unit| unit.process.as_ref())
                 {
@@ -291,216 +292,11 @@ impl Supervisor {
         }
     }
 
-    fn signal(&mut self, index: usize, signal: i32) {
-        let Some(unit) = self.units.get(index) else {
-            return;
-        };
-        if let Some((_, handle)) = &unit.process
-            && let Err(e) = handle.signal(signal)
-        {
-            let text = format!("{}: cannot send signal {signal}: {e}", unit.spec.name);
-            self.journal.say(ERROR, text);
-        }
-    }
-
-    fn spawn(&mut self, index: usize) {
-        let has_log = self.log_unit().is_some();
-        let around = Surroundings {
-            paths: &self.paths,
-            environment: &self.environment,
-            has_log,
-        };
-        let Some(unit) = self.units.get_mut(index) else {
-            return;
-        };
-        unit.start_pending = false;
-        match unit.spawn(&around) {
-            Ok(channel) => {
-                if let Some((pid, _)) = &unit.process {
-                    self.roles.insert(pid.as_raw(), Role::Main(index));
-                }
-                if let Some(fd) = unit.outcome.as_ref().map(AsRawFd::as_raw_fd) {
-                    self.outcomes.insert(fd, index);
-                    let _ = self.watch(fd);
-                }
-                if let Some(channel) = channel {
-                    self.connect_log(channel);
-                }
-            }
-            Err(problem) => {
-                let text = format!("{}: cannot be started: {problem}", unit.spec.name);
-                unit.trouble = Some(problem);
-                self.journal.say(ERROR, text);
-                self.feed(index, Event::ExecFailed);
-                self.feed(
-                    index,
-                    Event::Exited {
-                        exit: Exit::Code(127),
-                        jitter: 0,
-                    },
-                );
-            }
-        }
-    }
-
-    /// Gives a fresh log service every pipe, and speaks through it from now on.
-    fn connect_log(&mut self, channel: OwnedFd) {
-        let pipes = self
-            .units
-            .iter()
-            .flat_map(|unit| [&unit.stdout, &unit.stderr]);
-        for pipe in pipes.chain([&self.hook_pipe, &self.own_pipe]) {
-            if let Err(e) = pipe.announce(&channel) {
-                self.journal.say(
-                    ERROR,
-                    format!("cannot connect the output of {}: {e}", pipe.speaker),
-                );
-            }
-        }
-        self.log_channel = Some(channel);
-        if let Ok(pipe) = unit::duplicate(&self.own_pipe.write) {
-            self.journal.switch_to(pipe);
-        }
-    }
-
-    /// Runs the unit's drain or reload command beside it.
-    fn run_helper(&mut self, index: usize, role: Role) {
-        let has_log = self.log_unit().is_some();
-        let around = Surroundings {
-            paths: &self.paths,
-            environment: &self.environment,
-            has_log,
-        };
-        let Some(unit) = self.units.get(index) else {
-            return;
-        };
-        let command = match role {
-            Role::Drain(_) => unit.spec.drain.clone(),
-            _ => unit.spec.reload.clone(),
-        };
-        let Some(command) = command else { return };
-        match unit.spawn_helper(&command, &around) {
-            Ok(child) => {
-                let until = self.now() + HELPER_LIMIT;
-                self.roles.insert(child.pid.as_raw(), role);
-                self.asides.insert(
-                    child.pid.as_raw(),
-                    Aside {
-                        until,
-                        _handle: child.handle,
-                    },
-                );
-            }
-            Err(problem) => {
-                let text = format!(
-                    "{}: `{}` cannot be run: {problem}",
-                    unit.spec.name,
-                    command.join(" ")
-                );
-                self.journal.say(ERROR, text);
-                self.helper_ended(role, Exit::Code(127));
-            }
-        }
-    }
-
-    fn helper_ended(&mut self, role: Role, exit: Exit) {
-        if exit.is_success() {
-            return;
-        }
-        match role {
-            Role::Drain(index) => {
-                let name = self.name(index);
-                self.journal.say(
-                    WARNING,
-                    format!("{name}: the drain command failed with {exit}; stopping it now"),
-                );
-                self.feed(index, Event::Stop);
-            }
-            Role::Reload(index) => {
-                let name = self.name(index);
-                self.journal.say(
-                    ERROR,
-                    format!("{name}: the reload command failed with {exit}"),
-                );
-            }
-            Role::Main(_) | Role::Hook => {}
-        }
-    }
-
     fn name(&self, index: usize) -> String {
         self.units
             .get(index)
             .map(|unit| unit.spec.name.clone())
             .unwrap_or_default()
-    }
-
-    fn read_outcome(&mut self, index: usize) {
-        let Some(unit) = self.units.get_mut(index) else {
-            return;
-        };
-        let Some(outcome) = &unit.outcome else { return };
-        let Some(result) = process::read_outcome(outcome.as_fd()) else {
-            return;
-        };
-        self.outcomes.remove(&outcome.as_raw_fd());
-        unit.outcome = None;
-        match result {
-            Ok(()) => self.feed(index, Event::Executed),
-            Err(problem) => {
-                unit.trouble = Some(problem.to_string());
-                let program = unit.spec.command.first().cloned().unwrap_or_default();
-                let text = format!("{}: cannot run `{program}`: {problem}", unit.spec.name);
-                self.journal.say(ERROR, text);
-                self.feed(index, Event::ExecFailed);
-            }
-        }
-    }
-
-    /// Reaps what has ended: peek, tell the owner, take away.
-    fn reap_batch(&mut self) {
-        for _ in 0..REAP_BATCH {
-            let Some((pid, exit)) = process::peek_ended() else {
-                return;
-            };
-            match self.roles.remove(&pid.as_raw()) {
-                Some(role) => {
-                    self.asides.remove(&pid.as_raw());
-                    // What it left behind in its group goes with it; the number is still its own.
-                    process::signal_group(pid, libc::SIGKILL);
-                    process::reap(pid);
-                    self.ended(role, exit);
-                }
-                None => {
-                    process::reap(pid);
-                    self.orphans_reaped += 1;
-                    self.journal
-                        .say(DEBUG, format!("reaped orphan {pid} ({exit})"));
-                }
-            }
-        }
-        self.more_to_reap = true;
-    }
-
-    fn ended(&mut self, role: Role, exit: Exit) {
-        match role {
-            Role::Main(index) => {
-                self.read_outcome(index);
-                if let Some(unit) = self.units.get_mut(index) {
-                    unit.process = None;
-                    if let Some(outcome) = unit.outcome.take() {
-                        self.outcomes.remove(&outcome.as_raw_fd());
-                    }
-                    if unit.spec.is_log {
-                        self.log_channel = None;
-                        self.journal.switch_to_direct();
-                    }
-                }
-                let jitter = self.jitter();
-                self.feed(index, Event::Exited { exit, jitter });
-            }
-            Role::Hook => self.hook_ended(exit),
-            helper => self.helper_ended(helper, exit),
-        }
     }
 
     /// -20 to 20, from the clock's fast digits: only spreads restarts, nothing depends on it.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::plan::{Action, CONFIGURATION, Found, FromTheFuture, Owner, PLACES};
 use super::secret::Secrets;
 use crate::config::paths::Paths;
-use crate::sys::file::{self, FileError, write_atomic};
+use crate::sys::file::{self, FileError, sync_around, write_atomic, write_unsynced};
 
 /// The account that owns the PBX's part of the volume.
 const ACCOUNT: &str = "asterisk";
@@ -113,6 +113,11 @@ pub fn look(paths: &Paths, seeds: &[String]) -> Result<Found, SeedError> {
         }
     };
     let exists = |below: &str| volume.join(below).symlink_metadata().is_ok();
+    // An empty seed file is what a power cut leaves of one that had not reached the disk.
+    let has_content = |below: &str| {
+        let found = volume.join(below).symlink_metadata();
+        found.is_ok_and(|metadata| !metadata.is_file() || metadata.len() > 0)
+    };
     let places = PLACES
         .iter()
         .map(|place| place.path.to_owned())
@@ -128,7 +133,7 @@ pub fn look(paths: &Paths, seeds: &[String]) -> Result<Found, SeedError> {
         places: places.collect(),
         files: seeds
             .iter()
-            .filter(|seed| exists(seed))
+            .filter(|seed| has_content(seed))
             .cloned()
             .collect::<BTreeSet<_>>(),
         is_empty,
@@ -192,8 +197,8 @@ pub fn apply(
                 let bytes = match String::from_utf8(bytes) {
                     Ok(text) => {
                         let before = secrets.clone();
-                        let filled =
-                            secrets.fill(&text, &mut |buffer: &mut [u8]| getrandom::fill(buffer));
+                        let filled = secrets
+                            .fill(&text, &mut |buffer: &mut [u8]| getrandom::getrandom(buffer));
                         let filled = filled.map_err(SeedError::Random)?;
                         if secrets != before {
                             // Kept first: an interrupted seeding must go on with the same secrets.
@@ -208,7 +213,7 @@ pub fn apply(
                     std::fs::create_dir_all(parent).map_err(step("make", parent))?;
                 }
                 let (uid, gid) = owner(Owner::Asterisk).unwrap_or_else(own_ids);
-                write_atomic(
+                write_unsynced(
                     &target,
                     &bytes,
                     file::Owner::Set {
@@ -220,6 +225,7 @@ pub fn apply(
                 seeded += 1;
             }
             Action::EndSeeding => {
+                sync_around(&volume)?;
                 std::fs::remove_file(&marker).map_err(step("remove", &marker))?;
             }
             Action::WriteSchema(schema) => {

@@ -18,7 +18,21 @@ impl std::fmt::Debug for Secrets {
 
 /// Letters and digits that survive every configuration syntax; 62 of them, 24 make 142 bits.
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-const LENGTH: usize = 24;
+pub const LENGTH: usize = 24;
+
+/// A secret of 24 letters from random bytes; `None` when too few of them can be used.
+///
+/// Bytes of 248 and above are thrown away: 248 is the largest multiple of 62, so that every letter is
+/// equally likely.
+pub fn text_from(bytes: &[u8]) -> Option<String> {
+    let letters = bytes.iter().filter(|byte| **byte < 248);
+    let letters = letters.filter_map(|byte| ALPHABET.get(usize::from(byte % 62)));
+    let text: String = letters
+        .map(|letter| char::from(*letter))
+        .take(LENGTH)
+        .collect();
+    (text.len() == LENGTH).then_some(text)
+}
 
 const OPEN: &str = "@secret:";
 
@@ -56,19 +70,14 @@ impl Secrets {
         if let Some(known) = self.0.get(name) {
             return Ok(known.clone());
         }
-        let mut secret = String::with_capacity(LENGTH);
-        while secret.len() < LENGTH {
+        let secret = loop {
             let mut bytes = [0u8; 64];
             random(&mut bytes)?;
-            // Bytes of 248 and above are thrown away, so that every letter is equally likely.
-            let letters = bytes.iter().filter(|byte| **byte < 248);
-            let letters = letters.filter_map(|byte| ALPHABET.get(usize::from(byte % 62)));
-            secret.extend(
-                letters
-                    .map(|letter| char::from(*letter))
-                    .take(LENGTH - secret.len()),
-            );
-        }
+            // 64 bytes fall short of 24 letters less than once in 10^40 times.
+            if let Some(secret) = text_from(&bytes) {
+                break secret;
+            }
+        };
         self.0.insert(name.to_owned(), secret.clone());
         Ok(secret)
     }
@@ -103,7 +112,7 @@ mod tests {
     use super::*;
 
     fn fill(secrets: &mut Secrets, text: &str) -> String {
-        let random = &mut |bytes: &mut [u8]| getrandom::fill(bytes);
+        let random = &mut |bytes: &mut [u8]| getrandom::getrandom(bytes);
         secrets.fill(text, random).unwrap()
     }
 

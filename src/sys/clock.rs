@@ -35,3 +35,12 @@ pub fn wall_clock() -> String {
 pub fn unix_now() -> i64 {
     OffsetDateTime::now_utc().unix_timestamp()
 }
+
+/// Waits. For commands between two questions only: PID 1 and the services wait for events.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place where a command may wait"
+)]
+pub fn pause(duration: Duration) {
+    std::thread::sleep(duration);
+}

@@ -152,11 +152,38 @@ pub fn read_text(path: &Path) -> Result<String, FileError> {
 /// # Errors
 /// With the step that failed. Until the rename the old file is untouched and the temporary file is removed.
 pub fn write_atomic(path: &Path, bytes: &[u8], owner: Owner) -> Result<(), FileError> {
+    let target = replace(path, bytes, owner, true)?;
+    let directory = parent(&target);
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(FileError::io(Step::SyncDirectory, directory))
+}
+
+/// As `write_atomic`, but leaves it to a later `sync_around` to bring many files to disk at once. Until then a power cut
+/// can leave the file missing or empty.
+///
+/// # Errors
+/// With the step that failed.
+pub fn write_unsynced(path: &Path, bytes: &[u8], owner: Owner) -> Result<(), FileError> {
+    replace(path, bytes, owner, false).map(|_| ())
+}
+
+/// Brings everything of the file system that holds `path` to disk (syncfs(2)).
+///
+/// # Errors
+/// If `path` cannot be opened or the disk does not take it.
+pub fn sync_around(path: &Path) -> Result<(), FileError> {
+    File::open(path)
+        .and_then(|directory| nix::unistd::syncfs(&directory).map_err(io::Error::from))
+        .map_err(FileError::io(Step::Sync, path))
+}
+
+fn replace(path: &Path, bytes: &[u8], owner: Owner, sync: bool) -> Result<PathBuf, FileError> {
     let target = follow_links(path)?;
     let directory = parent(&target);
     let owner = resolve_owner(&target, directory, owner)?;
     let (mut file, temporary) = create_temporary(&target, directory)?;
-    let written = fill(&mut file, &temporary, bytes, owner).and_then(|()| {
+    let written = fill(&mut file, &temporary, bytes, owner, sync).and_then(|()| {
         fs::rename(&temporary, &target).map_err(FileError::io(Step::Rename, &target))
     });
     if let Err(error) = written {
@@ -164,9 +191,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8], owner: Owner) -> Result<(), FileE
         let _ = fs::remove_file(&temporary);
         return Err(error);
     }
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(FileError::io(Step::SyncDirectory, directory))
+    Ok(target)
 }
 
 /// The file that a path means once all symbolic links in its last component are followed; it need not exist.
@@ -218,7 +243,7 @@ pub fn lock_beside(path: &Path, patience: Duration) -> Result<Lock, FileError> {
         match file.try_lock() {
             Ok(()) => return Ok(Lock(file)),
             Err(TryLockError::WouldBlock) if started.elapsed() < patience => {
-                std::thread::sleep(Duration::from_millis(20));
+                crate::sys::clock::pause(Duration::from_millis(20));
             }
             Err(TryLockError::WouldBlock) => {
                 return Err(FileError::Busy {
@@ -295,7 +320,13 @@ fn create_temporary(target: &Path, directory: &Path) -> Result<(File, PathBuf), 
     Err(FileError::io(Step::CreateTemporary, &temporary)(error))
 }
 
-fn fill(file: &mut File, temporary: &Path, bytes: &[u8], owner: Resolved) -> Result<(), FileError> {
+fn fill(
+    file: &mut File,
+    temporary: &Path,
+    bytes: &[u8],
+    owner: Resolved,
+    sync: bool,
+) -> Result<(), FileError> {
     let now = file
         .metadata()
         .map_err(FileError::io(Step::Inspect, temporary))?;
@@ -312,6 +343,9 @@ fn fill(file: &mut File, temporary: &Path, bytes: &[u8], owner: Resolved) -> Res
         .map_err(|errno| FileError::io(Step::SetMode, temporary)(errno.into()))?;
     file.write_all(bytes)
         .map_err(FileError::io(Step::Write, temporary))?;
+    if !sync {
+        return Ok(());
+    }
     file.sync_all()
         .map_err(FileError::io(Step::Sync, temporary))
 }

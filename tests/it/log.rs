@@ -81,9 +81,10 @@ fn what_was_said_last_is_printed_before_the_end() {
     root.service(
         "a",
         "",
-        "trap 'echo last words; exit 0' TERM; while :; do sleep 0.05; done",
+        "trap 'echo last words; exit 0' TERM; echo armed; while :; do sleep 0.05; done",
     );
     let mut it = root.start();
+    it.hears("info a: armed");
     it.is_ready();
     assert_eq!(it.stops(), 0);
     assert!(it.has_said("info a: last words"), "{:?}", it.heard);

@@ -220,6 +220,11 @@ fn a_listener_is_passed_on_and_held_over_a_restart() {
     assert_eq!(ask(), "1 web mine");
     let pid = root.service_status("web")["pid"].as_i64().unwrap();
     kill(Pid::from_raw(pid as i32), Signal::SIGSTOP).unwrap();
+    let stopped = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.contains(") T ").then_some(())
+    };
+    wait_for(stopped, "the service does not stop");
     let waiting = std::thread::scope(|scope| {
         let client = scope.spawn(ask);
         kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();

@@ -76,6 +76,18 @@ fn an_interrupted_seeding_is_finished_with_the_same_secrets() {
 }
 
 #[test]
+fn a_seed_file_that_a_power_cut_left_empty_is_written_again() {
+    let root = seeded_root();
+    root.file("srv/var/lib/switchhook/seeding", "");
+    root.file("srv/etc/asterisk/a.conf", "");
+    assert_eq!(run_once(&root), 0);
+    assert!(
+        root.read("srv/etc/asterisk/a.conf")
+            .starts_with("secret = ")
+    );
+}
+
+#[test]
 fn a_volume_from_a_newer_version_is_refused_untouched() {
     let root = seeded_root();
     root.file("srv/var/lib/switchhook/schema", "999\n");

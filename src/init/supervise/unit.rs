@@ -34,6 +34,19 @@ impl OutputPipe {
         })
     }
 
+    /// Everything that waits in it; never blocks.
+    pub fn take_all(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut buffer = [0u8; 4096];
+        let nonblocking = nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK);
+        if nix::fcntl::fcntl(&self.read, nonblocking).is_ok() {
+            while let Ok(length @ 1..) = nix::unistd::read(&self.read, &mut buffer) {
+                all.extend_from_slice(buffer.get(..length).unwrap_or_default());
+            }
+        }
+        all
+    }
+
     /// Hands the reading end to the log service.
     pub fn announce(&self, channel: &OwnedFd) -> std::io::Result<()> {
         let text = format!("{} {}", self.speaker, self.severity);

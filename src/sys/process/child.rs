@@ -1,0 +1,287 @@
+//! The child between fork and exec: session, descriptors, limits, identity, then its program.
+//!
+//! PID 1 has one thread, so this may be done in the forked copy; what is needed is prepared before the
+//! fork. Invariant: a failure is reported with its stage, and nothing of PID 1 goes on running here.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+
+use super::capability::{drop_bounding_set, keep_capabilities};
+use super::{Launch, SpawnError, Stage};
+use crate::units::spec::LimitResource;
+
+/// The C form of a launch: nothing here allocates after the fork.
+pub struct Prepared<'a> {
+    launch: &'a Launch,
+    program: CString,
+    _arguments: Vec<CString>,
+    argv: Vec<*const libc::c_char>,
+    environment: Vec<CString>,
+    listen_pid: Option<usize>,
+    working_directory: Option<CString>,
+    null: OwnedFd,
+    /// Where the child reports a failure; moves when a listener needs its number.
+    report: RawFd,
+}
+
+/// Room for the digits of the child's pid, which only the child knows.
+const LISTEN_PID_ROOM: &str = "LISTEN_PID=0000000000";
+
+impl<'a> Prepared<'a> {
+    pub fn new(launch: &'a Launch) -> Result<Prepared<'a>, SpawnError> {
+        let program = CString::new(launch.program.as_os_str().as_bytes())?;
+        let mut arguments = vec![program.clone()];
+        for argument in &launch.arguments {
+            arguments.push(CString::new(argument.as_str())?);
+        }
+        let mut argv: Vec<*const libc::c_char> = arguments.iter().map(|a| a.as_ptr()).collect();
+        argv.push(std::ptr::null());
+        let mut environment = Vec::new();
+        for (name, value) in &launch.environment {
+            environment.push(CString::new(format!("{name}={value}"))?);
+        }
+        let mut listen_pid = None;
+        if !launch.listeners.is_empty() {
+            let names: Vec<&str> = launch
+                .listeners
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .collect();
+            environment.push(CString::new(format!(
+                "LISTEN_FDS={}",
+                launch.listeners.len()
+            ))?);
+            environment.push(CString::new(format!("LISTEN_FDNAMES={}", names.join(":")))?);
+            listen_pid = Some(environment.len());
+            environment.push(CString::new(LISTEN_PID_ROOM)?);
+        }
+        let working_directory = match &launch.working_directory {
+            Some(dir) => Some(CString::new(dir.as_os_str().as_bytes())?),
+            None => None,
+        };
+        let null = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/null")
+            .map_err(|source| SpawnError::System {
+                step: "open /dev/null",
+                source,
+            })?;
+        Ok(Prepared {
+            launch,
+            program,
+            _arguments: arguments,
+            argv,
+            environment,
+            listen_pid,
+            working_directory,
+            null: null.into(),
+            report: -1,
+        })
+    }
+
+    /// Runs in the child: sets everything up and executes, or reports and ends.
+    pub fn become_program(mut self, report: RawFd) -> ! {
+        self.report = report;
+        let (stage, errno) = match self.set_up() {
+            Ok(never) => match never {},
+            Err(failure) => failure,
+        };
+        let mut message = [0u8; 8];
+        message[0] = stage as u8;
+        message[4..].copy_from_slice(&errno.to_ne_bytes());
+        // SAFETY: write(2) of a local buffer to a descriptor that we hold, then an exit without destructors.
+        unsafe {
+            libc::write(self.report, message.as_ptr().cast(), message.len());
+            libc::_exit(127)
+        }
+    }
+
+    fn set_up(&mut self) -> Result<std::convert::Infallible, (Stage, i32)> {
+        // SAFETY (whole function): only raw system calls on values that live in `self`.
+        unsafe {
+            check(Stage::Session, libc::setsid())?;
+            reset_signals();
+            self.move_descriptors()?;
+            self.apply_limits()?;
+            if let Some(mask) = self.launch.umask {
+                libc::umask(mask);
+            }
+            self.become_user()?;
+            if let Some(directory) = &self.working_directory {
+                check(Stage::WorkingDirectory, libc::chdir(directory.as_ptr()))?;
+            }
+            let environment = self.environment_with_pid();
+            libc::execve(
+                self.program.as_ptr(),
+                self.argv.as_ptr(),
+                environment.as_ptr(),
+            );
+        }
+        Err((Stage::Execute, errno()))
+    }
+
+    /// Writes our pid into the room left for it and lists the pointers for execve(2).
+    fn environment_with_pid(&mut self) -> Vec<*const libc::c_char> {
+        // The vector below allocates; that is safe because no other thread exists that could hold
+        // the allocator's lock at the time of the fork.
+        if let Some(room) = self
+            .listen_pid
+            .and_then(|index| self.environment.get_mut(index))
+        {
+            // SAFETY: getpid cannot fail.
+            let pid = unsafe { libc::getpid() };
+            if let Ok(filled) = CString::new(format!("LISTEN_PID={pid}")) {
+                *room = filled;
+            }
+        }
+        let mut pointers: Vec<*const libc::c_char> =
+            self.environment.iter().map(|e| e.as_ptr()).collect();
+        pointers.push(std::ptr::null());
+        pointers
+    }
+
+    /// 0, 1, 2 become /dev/null and the outputs; listeners stand from 3 on; all else closes on exec.
+    unsafe fn move_descriptors(&mut self) -> Result<(), (Stage, i32)> {
+        let null = self.null.as_raw_fd();
+        let stdout = self.launch.stdout.as_ref().map_or(null, AsRawFd::as_raw_fd);
+        let stderr = self.launch.stderr.as_ref().map_or(null, AsRawFd::as_raw_fd);
+        let count = self.launch.listeners.len();
+        let first_free =
+            RawFd::try_from(3 + count + 8).map_err(|_| (Stage::Descriptors, libc::EMFILE))?;
+        unsafe {
+            // Out of the way first, so that no target overwrites a source.
+            let mut lifted = Vec::with_capacity(count + 3);
+            let listeners = self.launch.listeners.iter().map(|(_, fd)| fd.as_raw_fd());
+            for source in [null, stdout, stderr].into_iter().chain(listeners) {
+                lifted.push(check(
+                    Stage::Descriptors,
+                    libc::fcntl(source, libc::F_DUPFD_CLOEXEC, first_free),
+                )?);
+            }
+            self.report = check(
+                Stage::Descriptors,
+                libc::fcntl(self.report, libc::F_DUPFD_CLOEXEC, first_free),
+            )?;
+            for (target, source) in (0..).zip(lifted) {
+                check(Stage::Descriptors, libc::dup2(source, target))?;
+            }
+            // What PID 1 itself inherited without the flag must not go on to the services.
+            let first_other = libc::c_uint::try_from(count + 3).unwrap_or(libc::c_uint::MAX);
+            libc::syscall(
+                libc::SYS_close_range,
+                first_other,
+                libc::c_uint::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            );
+        }
+        Ok(())
+    }
+
+    unsafe fn apply_limits(&self) -> Result<(), (Stage, i32)> {
+        for limit in &self.launch.limits {
+            let resource = match limit.resource {
+                LimitResource::Core => libc::RLIMIT_CORE,
+                LimitResource::OpenFiles => libc::RLIMIT_NOFILE,
+                LimitResource::Processes => libc::RLIMIT_NPROC,
+                LimitResource::LockedMemory => libc::RLIMIT_MEMLOCK,
+                LimitResource::AddressSpace => libc::RLIMIT_AS,
+                LimitResource::Stack => libc::RLIMIT_STACK,
+            };
+            unsafe {
+                let mut now = libc::rlimit {
+                    rlim_cur: 0,
+                    rlim_max: 0,
+                };
+                check(Stage::Limits, libc::getrlimit(resource, &raw mut now))?;
+                let hard = limit.hard.unwrap_or(libc::RLIM_INFINITY);
+                let soft = limit.soft.unwrap_or(libc::RLIM_INFINITY);
+                let mut wanted = libc::rlimit {
+                    rlim_cur: soft.min(hard),
+                    rlim_max: hard,
+                };
+                if libc::setrlimit(resource, &raw const wanted) != 0 {
+                    // Without CAP_SYS_RESOURCE a limit cannot be raised: take what the container allows.
+                    wanted.rlim_max = now.rlim_max.min(hard);
+                    wanted.rlim_cur = soft.min(wanted.rlim_max);
+                    check(Stage::Limits, libc::setrlimit(resource, &raw const wanted))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    unsafe fn become_user(&self) -> Result<(), (Stage, i32)> {
+        let Some(identity) = &self.launch.identity else {
+            return unsafe { self.no_new_privileges() };
+        };
+        let keep = !self.launch.capabilities.is_empty();
+        unsafe {
+            if identity.uid != 0 || keep {
+                drop_bounding_set(&self.launch.capabilities)?;
+            }
+            if keep {
+                check(
+                    Stage::Capabilities,
+                    libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0),
+                )?;
+            }
+            if libc::geteuid() == 0 || identity.uid != libc::geteuid() {
+                let groups = identity.groups.as_ptr();
+                check(
+                    Stage::Groups,
+                    libc::setgroups(identity.groups.len(), groups),
+                )?;
+                check(
+                    Stage::Groups,
+                    libc::setresgid(identity.gid, identity.gid, identity.gid),
+                )?;
+                check(
+                    Stage::User,
+                    libc::setresuid(identity.uid, identity.uid, identity.uid),
+                )?;
+            }
+            if keep {
+                keep_capabilities(&self.launch.capabilities)?;
+            }
+            self.no_new_privileges()
+        }
+    }
+
+    unsafe fn no_new_privileges(&self) -> Result<(), (Stage, i32)> {
+        if self.launch.no_new_privileges {
+            let result = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+            check(Stage::NoNewPrivileges, result)?;
+        }
+        Ok(())
+    }
+}
+
+pub fn errno() -> i32 {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
+}
+
+pub fn check(stage: Stage, result: libc::c_int) -> Result<libc::c_int, (Stage, i32)> {
+    if result < 0 {
+        Err((stage, errno()))
+    } else {
+        Ok(result)
+    }
+}
+
+/// Children start with an empty mask and default dispositions: both would be inherited (signal(7)).
+unsafe fn reset_signals() {
+    // The kernel's own form of an action: handler, flags, restorer and mask, all zero is SIG_DFL.
+    // The C library's call would refuse its two private signals, 32 and 33.
+    let default = [0usize; 4];
+    unsafe {
+        for signal in 1..=64 {
+            let old = std::ptr::null_mut::<libc::c_void>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, 8);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
