@@ -1,0 +1,17 @@
+//! The image suite: the real image, the real Asterisk, real SIP clients.
+//!
+//! Needs a Docker engine, the images `switchhook:full` and `switchhook:mini`, sipp and baresip. See README.md beside.
+
+// Tests run programs and wait for them; the rules for PID 1 do not hold here.
+#![allow(clippy::disallowed_methods)]
+
+mod docker;
+mod exchange;
+mod lines;
+mod media;
+mod phone;
+mod sip;
+
+mod calls;
+mod first_start;
+mod registration;
