@@ -227,7 +227,13 @@ fn prepare_volume(paths: &Paths, journal: &mut Journal) -> Result<String, Refusa
             }
             _ => EXIT_FAILED,
         };
-        refuse(journal, code, chain(&e))
+        let mut text = chain(&e);
+        if let seed::apply::SeedError::Write(error) = &e
+            && let Some(hint) = error.hint()
+        {
+            text.push_str(&format!("\nhint: {hint}"));
+        }
+        refuse(journal, code, text)
     })?;
     journal.say(NOTICE, format!("/srv is {}", prepared.volume));
     if prepared.seeded > 0 {

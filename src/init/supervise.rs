@@ -377,9 +377,7 @@ impl Supervisor {
     }
 
     fn all_up(&self) -> bool {
-        self.units
-            .iter()
-            .all(|unit| unit.life.is_up() || (!unit.life.is_wanted() && !unit.start_pending))
+        self.units.iter().all(|unit| unit.life.is_up())
     }
 
     fn note_first_readiness(&mut self) {

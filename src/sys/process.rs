@@ -35,6 +35,8 @@ pub struct Launch {
     pub cgroup: Option<OwnedFd>,
     /// Capabilities to keep, by number. All others leave the bounding set too.
     pub capabilities: Vec<u8>,
+    /// What stays in the bounding set beside these, when the child stays root.
+    pub bounding_set: Option<Vec<u8>>,
     /// `None` is /dev/null.
     pub stdout: Option<OwnedFd>,
     pub stderr: Option<OwnedFd>,

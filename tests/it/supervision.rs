@@ -316,13 +316,18 @@ fn orders_are_carried_out_and_unknown_services_are_named() {
     assert_eq!(pid(), None);
     let (code, out, _) = root.ask(&["health"]);
     assert_eq!((code, out.as_str()), (1, "a was stopped by order\n"));
+    assert_eq!(root.status()["ready"], false);
     assert_eq!(root.ask(&["start", "a"]).0, 0);
-    assert!(pid().is_some());
+    let before = pid();
+    assert_eq!(root.ask(&["kill", "a"]).0, 0);
+    assert_ne!(pid(), before);
+    assert_eq!(root.service_status("a")["restarts"], 0);
     let (code, _, err) = root.ask(&["restart", "b"]);
     assert_eq!(code, 1);
     assert!(err.contains("there is no service `b`"), "{err}");
     assert_eq!(root.ask(&["reload", "a"]).0, 1);
     assert_eq!(it.stops(), 0);
+    assert!(!it.has_said("nobody asked for it"), "{:?}", it.heard);
 }
 
 #[test]

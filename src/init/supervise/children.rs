@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 
 use super::unit::{self, Surroundings};
 use super::{Aside, HELPER_LIMIT, REAP_BATCH, Role, Supervisor};
-use crate::init::service::{Event, Exit, Moment};
+use crate::init::service::{Event, Exit, Moment, State};
 use crate::logd::syslog::{DEBUG, ERROR, WARNING, parse_line};
 use crate::sys::containment::Containment;
 use crate::sys::process;
@@ -235,7 +235,9 @@ impl Supervisor {
         match role {
             Role::Main(index) => {
                 self.read_outcome(index);
+                let mut is_unheard = self.shutdown.is_stopping();
                 if let Some(unit) = self.units.get_mut(index) {
+                    is_unheard |= matches!(unit.life.state(), State::Starting { .. });
                     unit.process = None;
                     if let Some(outcome) = unit.outcome.take() {
                         self.outcomes.remove(&outcome.as_raw_fd());
@@ -243,7 +245,7 @@ impl Supervisor {
                     if unit.spec.is_log {
                         self.log_channel = None;
                         self.journal.switch_to_direct();
-                        if self.shutdown.is_stopping() {
+                        if is_unheard {
                             self.print_what_is_left();
                         }
                     }
@@ -256,7 +258,7 @@ impl Supervisor {
         }
     }
 
-    /// Prints what a log service that is gone for good left in the pipes.
+    /// Prints what waits in the pipes when the log service is gone for good, or never came to read them.
     fn print_what_is_left(&mut self) {
         let pipes = self
             .units

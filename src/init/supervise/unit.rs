@@ -205,6 +205,7 @@ impl Unit {
                 .entrance(&spec.name)
                 .map_err(|e| format!("cannot make its cgroup: {e}"))?,
             capabilities: spec.capabilities.clone(),
+            bounding_set: spec.bounding_set.clone(),
             stdout: output(spec.stdout, &self.stdout, std::io::stdout().as_fd())?,
             stderr: output(spec.stderr, &self.stderr, std::io::stderr().as_fd())?,
             environment,

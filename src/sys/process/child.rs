@@ -223,8 +223,9 @@ impl<'a> Prepared<'a> {
         };
         let keep = !self.launch.capabilities.is_empty();
         unsafe {
-            if identity.uid != 0 || keep {
-                drop_bounding_set(&self.launch.capabilities)?;
+            let bound = self.launch.bounding_set.as_deref();
+            if identity.uid != 0 || keep || bound.is_some() {
+                drop_bounding_set(&self.launch.capabilities, bound.unwrap_or_default())?;
             }
             if keep {
                 check(
