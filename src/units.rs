@@ -2,6 +2,7 @@
 //!
 //! Reads no file and asks no system; `init::boot` brings the texts. Invariant: a set holds each name once.
 
+pub mod calendar;
 pub mod capability;
 pub mod condition;
 pub mod directives;
