@@ -29,6 +29,7 @@ pub fn bind_listener(what: &Listen, options: BindOptions) -> io::Result<OwnedFd>
     match what {
         Listen::UnixStream(path) => bind_unix(Path::new(path), SockType::Stream, options),
         Listen::UnixDatagram(path) => bind_unix(Path::new(path), SockType::Datagram, options),
+        Listen::UnixSequential(path) => bind_unix(Path::new(path), SockType::SeqPacket, options),
         Listen::Tcp(address) => bind_net(*address, SockType::Stream, options),
         Listen::Udp(address) => bind_net(*address, SockType::Datagram, options),
     }
@@ -48,7 +49,7 @@ fn bind_unix(path: &Path, kind: SockType, options: BindOptions) -> io::Result<Ow
     if let Some((uid, gid)) = options.owner {
         std::os::unix::fs::chown(path, Some(uid), Some(gid))?;
     }
-    if kind == SockType::Stream {
+    if kind != SockType::Datagram {
         listen(&fd, backlog(options))?;
     }
     Ok(fd)

@@ -43,6 +43,8 @@ const fn refused(section: &'static str, name: &'static str, what: &'static str) 
     }
 }
 
+const BACK_OFF: &str = "the supervisor's back-off bounds restarts";
+const CONDITION: &str = "conditions are not tested yet; take it out, or use a hook in entry.d";
 const CONTAINER: &str = "the container is the sandbox";
 const NOT_YET_SANDBOX: &str = "not available here; take it out or confine the container instead";
 
@@ -52,17 +54,17 @@ pub const DIRECTIVES: &[Directive] = &[
     ignored("Unit", "Documentation", "for readers only"),
     honoured("Unit", "After"),
     honoured("Unit", "Requires"),
+    honoured("Unit", "Before"),
     ignored("Unit", "Wants", "every unit here is wanted"),
     ignored(
         "Unit",
-        "StartLimitIntervalSec",
-        "the supervisor's back-off bounds restarts",
+        "Requisite",
+        "nothing is started only because another unit asks",
     ),
-    ignored(
-        "Unit",
-        "StartLimitBurst",
-        "the supervisor's back-off bounds restarts",
-    ),
+    ignored("Unit", "StartLimitIntervalSec", BACK_OFF),
+    ignored("Unit", "StartLimitBurst", BACK_OFF),
+    refused("Unit", "ConditionPathExists", CONDITION),
+    refused("Unit", "ConditionEnvironment", CONDITION),
     honoured("Service", "Type"),
     honoured("Service", "ExecStart"),
     honoured("Service", "ExecReload"),
@@ -94,10 +96,60 @@ pub const DIRECTIVES: &[Directive] = &[
     honoured("Service", "StandardError"),
     honoured("Service", "Sockets"),
     ignored("Service", "NotifyAccess", "only the main process is heard"),
+    ignored("Service", "WatchdogSec", "no watchdog is kept yet"),
+    ignored("Service", "TimeoutAbortSec", "no core dump is waited for"),
+    ignored(
+        "Service",
+        "RemainAfterExit",
+        "a oneshot that is done counts as up anyway",
+    ),
+    ignored(
+        "Service",
+        "SuccessExitStatus",
+        "only exit code 0 is a success yet",
+    ),
+    ignored(
+        "Service",
+        "RestartPreventExitStatus",
+        "`Restart=` alone decides yet",
+    ),
+    ignored(
+        "Service",
+        "RestartForceExitStatus",
+        "`Restart=` alone decides yet",
+    ),
+    ignored("Service", "StartLimitInterval", BACK_OFF),
+    ignored("Service", "StartLimitBurst", BACK_OFF),
+    ignored("Service", "KillSignal", "a stop is always SIGTERM yet"),
     ignored(
         "Service",
         "KillMode",
         "the whole process group is always ended",
+    ),
+    ignored(
+        "Service",
+        "SendSIGKILL",
+        "a stop always ends, by SIGKILL if need be",
+    ),
+    ignored(
+        "Service",
+        "FileDescriptorStoreMax",
+        "no descriptors are stored yet",
+    ),
+    ignored(
+        "Service",
+        "PassEnvironment",
+        "a service gets the appliance's whole environment",
+    ),
+    refused(
+        "Service",
+        "UnsetEnvironment",
+        "nothing is taken out yet; run the program by `env -u NAME`",
+    ),
+    ignored(
+        "Service",
+        "OOMScoreAdjust",
+        "the kernel's choice is left alone yet",
     ),
     ignored("Service", "StandardInput", "input is always /dev/null"),
     ignored(
@@ -109,8 +161,7 @@ pub const DIRECTIVES: &[Directive] = &[
     ignored("Service", "ProtectSystem", CONTAINER),
     ignored("Service", "ProtectHome", CONTAINER),
     ignored("Service", "PrivateDevices", CONTAINER),
-    ignored("Service", "Nice", "scheduling is the container's"),
-    ignored("Service", "WatchdogSec", "no watchdog is kept"),
+    ignored("Service", "Nice", "scheduling is the container's yet"),
     refused("Service", "DynamicUser", "name a user with `User=`"),
     refused("Service", "RootDirectory", NOT_YET_SANDBOX),
     refused("Service", "SystemCallFilter", NOT_YET_SANDBOX),
@@ -134,16 +185,24 @@ pub const DIRECTIVES: &[Directive] = &[
     ),
     honoured("Socket", "ListenStream"),
     honoured("Socket", "ListenDatagram"),
+    honoured("Socket", "ListenSequentialPacket"),
     honoured("Socket", "Service"),
     honoured("Socket", "SocketUser"),
     honoured("Socket", "SocketGroup"),
     honoured("Socket", "SocketMode"),
     honoured("Socket", "FreeBind"),
     honoured("Socket", "Backlog"),
-    refused(
+    honoured("Socket", "Accept"),
+    ignored("Socket", "ReusePort", "one process binds each address"),
+    ignored(
         "Socket",
-        "Accept",
-        "a service takes its listener itself; leave it out",
+        "RemoveOnStop",
+        "a socket's path goes with the container, and a stale one is replaced",
+    ),
+    ignored(
+        "Socket",
+        "FileDescriptorName",
+        "`LISTEN_FDNAMES` shows the unit's name yet",
     ),
     ignored("Install", "WantedBy", "every unit here is wanted"),
     ignored("Install", "RequiredBy", "every unit here is wanted"),

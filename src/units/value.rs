@@ -44,6 +44,7 @@ pub fn time_span(text: &str) -> Result<Option<Duration>, String> {
             "m" | "min" | "minute" | "minutes" => 60_000_000,
             "h" | "hr" | "hour" | "hours" => 3_600_000_000,
             "d" | "day" | "days" => 86_400_000_000,
+            "w" | "week" | "weeks" => 604_800_000_000,
             _ => return Err(bad()),
         };
         let part = number.checked_mul(micros).ok_or_else(bad)?;
@@ -71,6 +72,27 @@ pub fn size(text: &str) -> Result<Option<u64>, String> {
     };
     let number: u64 = digits.parse().map_err(|_| bad())?;
     number.checked_mul(factor).map(Some).ok_or_else(bad)
+}
+
+/// A name that a variable of the environment may have.
+pub fn is_variable_name(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// A whole number within the bounds.
+pub fn number<T: std::str::FromStr + PartialOrd + std::fmt::Display>(
+    text: &str,
+    least: T,
+    most: T,
+) -> Result<T, String> {
+    match text.parse::<T>() {
+        Ok(number) if number >= least && number <= most => Ok(number),
+        _ => Err(format!(
+            "`{text}` is not a whole number from {least} to {most}"
+        )),
+    }
 }
 
 /// Splits a command line or an `Environment=` value into words: white space separates, quotes of
