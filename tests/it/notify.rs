@@ -2,10 +2,11 @@
 
 use crate::appliance::{Root, wait_for};
 
-/// A shell line that sends words to the notify socket, from a child of the shell.
+/// A shell line that sends words to the notify socket, from a child of the shell. The child stays: whom a process belongs
+/// to can only be seen while it lives.
 fn say(words: &str) -> String {
     format!(
-        "perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Type=>SOCK_DGRAM(),Peer=>$ENV{{NOTIFY_SOCKET}})->send(\"{words}\")'"
+        "perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Type=>SOCK_DGRAM(),Peer=>$ENV{{NOTIFY_SOCKET}})->send(\"{words}\"); sleep 1000' &"
     )
 }
 
