@@ -227,13 +227,7 @@ fn prepare_volume(paths: &Paths, journal: &mut Journal) -> Result<String, Refusa
             }
             _ => EXIT_FAILED,
         };
-        let mut text = chain(&e);
-        if let seed::apply::SeedError::Write(error) = &e
-            && let Some(hint) = error.hint()
-        {
-            text.push_str(&format!("\nhint: {hint}"));
-        }
-        refuse(journal, code, text)
+        refuse(journal, code, chain(&e))
     })?;
     journal.say(NOTICE, format!("/srv is {}", prepared.volume));
     if prepared.seeded > 0 {
