@@ -4,7 +4,10 @@
 //!
 //! BENCH_IMAGE (switchhook:mini), BENCH_RUNS (15).
 
-#![allow(clippy::disallowed_methods, reason = "a measurement runs other programs")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a measurement runs other programs"
+)]
 
 mod report;
 
