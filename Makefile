@@ -8,7 +8,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 IMAGE_SUITE := $(wildcard tests/image tests/image.rs)
 
 .DEFAULT_GOAL := help
-.PHONY: help up down destroy cli sh logs status phones binary image engine check lint unit test bench $(TARGETS:%=image-%)
+.PHONY: help up down destroy cli sh logs status phones binary image engine check lint audit unit test bench $(TARGETS:%=image-%)
 
 help:
 	@echo "make up         build what is missing, start the demo, wait until it is healthy"
@@ -23,6 +23,7 @@ help:
 	@echo "make image      all images: $(TARGETS:%=switchhook:%), latest = full"
 	@echo "make image-T    one of them"
 	@echo "make check      the gate: format, lints, licences, unit and process tests"
+	@echo "make audit      known holes in the crates (needs the network)"
 	@echo "make test       check, and the image suite"
 	@echo "make bench      all measurements; bench-boot, bench-sizes, ... one of them"
 
@@ -58,7 +59,11 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	shellcheck -x $(SCRIPTS)
-	$(if $(shell command -v cargo-deny),cargo deny --log-level error check,@echo "cargo-deny is not installed: licences are not checked")
+	$(if $(shell command -v cargo-deny),cargo deny --log-level error check licenses bans sources,@echo "cargo-deny is not installed: licences are not checked (cargo install --locked cargo-deny)")
+
+# Known holes in crates; asks the advisory database over the network, so it is no part of the gate.
+audit:
+	cargo deny --log-level error check advisories
 
 unit:
 ifeq ($(NEXTEST),yes)

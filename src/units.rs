@@ -4,6 +4,7 @@
 
 pub mod capability;
 pub mod directives;
+pub mod exit;
 pub mod service_file;
 pub mod socket_file;
 pub mod spec;

@@ -16,6 +16,7 @@ use crate::config::{self, Config, LogFormat};
 use crate::logd::syslog::{ERROR, INFO, NOTICE, WARNING};
 use crate::seed;
 use crate::sys::clock::{Stopwatch, unix_now};
+use crate::sys::containment::Containment;
 use crate::sys::file;
 use crate::sys::process;
 use crate::sys::signal::Signals;
@@ -100,6 +101,7 @@ fn start(root: &Path, clock: Stopwatch, journal: &mut Journal) -> Result<Supervi
         listeners,
         environment,
         volume,
+        containment: Containment::detect(Path::new("/sys/fs/cgroup")),
         notify,
         control,
     };

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+pub use crate::units::exit::Exit;
 use crate::units::spec::{Readiness, Restart, ServiceSpec};
 
 /// A point in time: the duration since PID 1 started.
@@ -18,36 +19,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 /// A stop signal sent before readiness is repeated at this interval: a program may not listen yet.
 const REPEAT_STOP: Duration = Duration::from_millis(500);
-
-/// How a process ended (wait(2)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    Code(i32),
-    Signal(i32),
-}
-
-impl Exit {
-    pub fn is_success(self) -> bool {
-        self == Exit::Code(0)
-    }
-
-    /// The exit code that a shell would show: the code itself, or 128 and the signal's number.
-    pub fn as_code(self) -> i32 {
-        match self {
-            Exit::Code(code) => code,
-            Exit::Signal(signal) => 128 + signal,
-        }
-    }
-}
-
-impl std::fmt::Display for Exit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Exit::Code(code) => write!(f, "exit code {code}"),
-            Exit::Signal(signal) => write!(f, "signal {signal}"),
-        }
-    }
-}
 
 /// Where a service is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,7 +216,9 @@ impl Service {
         self.started_at = now;
         self.in_service_since = None;
         self.state = State::Starting {
-            ready_by: self.start_timeout.map(|timeout| now + timeout),
+            ready_by: self
+                .start_timeout
+                .map(|timeout| now.saturating_add(timeout)),
         };
         vec![Effect::Spawn, Effect::Note(Note::Started)]
     }
@@ -285,7 +258,7 @@ impl Service {
     fn terminate(&mut self, now: Moment, may_not_listen_yet: bool) -> Vec<Effect> {
         self.state = State::Stopping {
             kill_at: now.saturating_add(self.stop_timeout),
-            repeat_at: may_not_listen_yet.then(|| now + REPEAT_STOP),
+            repeat_at: may_not_listen_yet.then(|| now.saturating_add(REPEAT_STOP)),
         };
         vec![Effect::Terminate]
     }
@@ -365,7 +338,9 @@ impl Service {
             if pause.is_zero() {
                 effects.extend(self.spawn(now));
             } else {
-                self.state = State::Pausing { until: now + pause };
+                self.state = State::Pausing {
+                    until: now.saturating_add(pause),
+                };
             }
         }
         effects
@@ -422,7 +397,7 @@ impl Service {
             State::Stopping { kill_at, .. } => {
                 self.state = State::Stopping {
                     kill_at,
-                    repeat_at: Some(now + REPEAT_STOP),
+                    repeat_at: Some(now.saturating_add(REPEAT_STOP)),
                 };
                 vec![Effect::Terminate]
             }

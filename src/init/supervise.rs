@@ -29,6 +29,7 @@ use crate::config::paths::Paths;
 use crate::logd::OWN_NAME;
 use crate::logd::syslog::{DEBUG, ERROR, NOTICE, WARNING};
 use crate::sys::clock::Stopwatch;
+use crate::sys::containment::Containment;
 use crate::sys::process::{self, ProcessHandle};
 use crate::sys::signal::{Request, Signals};
 use crate::sys::socket::receive_notify;
@@ -75,6 +76,7 @@ pub struct Supervisor {
     log_channel: Option<OwnedFd>,
     environment: Vec<(String, String)>,
     volume: String,
+    containment: Containment,
     shutdown: Shutdown,
     leftovers_until: Option<Moment>,
     ready_after: Option<Moment>,
@@ -96,6 +98,7 @@ pub struct Setup {
     pub listeners: Vec<super::sockets::Bound>,
     pub environment: Vec<(String, String)>,
     pub volume: String,
+    pub containment: Containment,
     pub notify: OwnedFd,
     pub control: Server,
 }
@@ -103,11 +106,15 @@ pub struct Setup {
 impl Supervisor {
     /// Takes everything over and starts the log service at once; nothing else runs yet.
     pub fn new(setup: Setup) -> std::io::Result<Supervisor> {
+        let specs: Vec<_> = setup
+            .order
+            .iter()
+            .filter_map(|index| setup.units.services.get(*index).cloned())
+            .collect();
         let mut units = Vec::new();
-        for index in setup.order {
-            if let Some(spec) = setup.units.services.get(index) {
-                units.push(Unit::new(spec.clone())?);
-            }
+        for (index, spec) in specs.iter().enumerate() {
+            let waits_for = order::waits_for(&specs, spec);
+            units.push(Unit::new(index, spec.clone(), waits_for)?);
         }
         for bound in setup.listeners {
             if let Some(unit) = units
@@ -141,6 +148,7 @@ impl Supervisor {
             log_channel: None,
             environment: setup.environment,
             volume: setup.volume,
+            containment: setup.containment,
             shutdown: Shutdown::default(),
             leftovers_until: None,
             ready_after: None,
@@ -364,13 +372,8 @@ impl Supervisor {
         if !unit.start_pending {
             return false;
         }
-        let specs: Vec<_> = self.units.iter().map(|unit| unit.spec.clone()).collect();
-        let waits_for = order::waits_for(&specs, &unit.spec);
-        waits_for.into_iter().all(|other| {
-            self.units
-                .get(other)
-                .is_some_and(|other| other.life.is_up())
-        })
+        let is_up = |other: &usize| self.units.get(*other).is_some_and(|unit| unit.life.is_up());
+        unit.waits_for.iter().all(is_up)
     }
 
     fn all_up(&self) -> bool {

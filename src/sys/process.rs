@@ -5,6 +5,7 @@
 
 mod capability;
 mod child;
+mod stage;
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -13,9 +14,10 @@ use std::path::{Path, PathBuf};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 
-use crate::init::service::Exit;
+use crate::units::exit::Exit;
 use crate::units::spec::Limit;
 use child::Prepared;
+pub use stage::{SetupError, Stage};
 
 /// Everything that a child needs, with every name already resolved.
 #[derive(Debug, Default)]
@@ -29,6 +31,8 @@ pub struct Launch {
     pub limits: Vec<Limit>,
     pub umask: Option<u32>,
     pub no_new_privileges: bool,
+    /// `cgroup.procs` of the cgroup that the child enters.
+    pub cgroup: Option<OwnedFd>,
     /// Capabilities to keep, by number. All others leave the bounding set too.
     pub capabilities: Vec<u8>,
     /// `None` is /dev/null.
@@ -52,56 +56,6 @@ pub struct Child {
     pub pid: Pid,
     pub handle: ProcessHandle,
     pub outcome: OwnedFd,
-}
-
-/// The step of the child's set-up at which it failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    Session,
-    Descriptors,
-    Limits,
-    Groups,
-    User,
-    Capabilities,
-    NoNewPrivileges,
-    WorkingDirectory,
-    Execute,
-}
-
-impl Stage {
-    const ALL: [Stage; 9] = [
-        Stage::Session,
-        Stage::Descriptors,
-        Stage::Limits,
-        Stage::Groups,
-        Stage::User,
-        Stage::Capabilities,
-        Stage::NoNewPrivileges,
-        Stage::WorkingDirectory,
-        Stage::Execute,
-    ];
-
-    fn text(self) -> &'static str {
-        match self {
-            Stage::Session => "starting a session",
-            Stage::Descriptors => "arranging its descriptors",
-            Stage::Limits => "setting its limits",
-            Stage::Groups => "setting its groups",
-            Stage::User => "becoming its user",
-            Stage::Capabilities => "setting its capabilities",
-            Stage::NoNewPrivileges => "giving up new privileges",
-            Stage::WorkingDirectory => "entering its working directory",
-            Stage::Execute => "executing its program",
-        }
-    }
-}
-
-/// Why a child did not become its program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("failed at {}: {}", .stage.text(), io::Error::from_raw_os_error(*.errno))]
-pub struct SetupError {
-    pub stage: Stage,
-    pub errno: i32,
 }
 
 /// Why a child could not even be forked.
@@ -130,7 +84,7 @@ fn system(step: &'static str) -> impl Fn(nix::Error) -> SpawnError {
 pub struct ProcessHandle(OwnedFd);
 
 impl ProcessHandle {
-    fn open(pid: Pid) -> io::Result<ProcessHandle> {
+    pub fn open(pid: Pid) -> io::Result<ProcessHandle> {
         // SAFETY: pidfd_open(2) takes two integers and returns a new descriptor or -1.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
         let fd = RawFd::try_from(fd).map_err(|_| io::ErrorKind::InvalidData)?;

@@ -26,6 +26,7 @@ const PURE: &[&str] = &[
     "units.rs",
     "units/capability.rs",
     "units/directives.rs",
+    "units/exit.rs",
     "units/service_file.rs",
     "units/socket_file.rs",
     "units/spec.rs",

@@ -2,10 +2,13 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use nix::unistd::Pid;
+
 use super::unit::{self, Surroundings};
 use super::{Aside, HELPER_LIMIT, REAP_BATCH, Role, Supervisor};
-use crate::init::service::{Event, Exit};
+use crate::init::service::{Event, Exit, Moment};
 use crate::logd::syslog::{DEBUG, ERROR, WARNING, parse_line};
+use crate::sys::containment::Containment;
 use crate::sys::process;
 
 impl Supervisor {
@@ -37,6 +40,7 @@ impl Supervisor {
             paths: &self.paths,
             environment: &self.environment,
             has_log,
+            containment: &self.containment,
         };
         let Some(unit) = self.units.get_mut(index) else {
             return;
@@ -91,6 +95,16 @@ impl Supervisor {
         }
     }
 
+    /// Keeps track of a hook or helper until it is reaped; at `until` it is killed.
+    pub(super) fn remember(&mut self, child: process::Child, role: Role, until: Moment) {
+        let aside = Aside {
+            until,
+            _handle: child.handle,
+        };
+        self.roles.insert(child.pid.as_raw(), role);
+        self.asides.insert(child.pid.as_raw(), aside);
+    }
+
     /// Runs the unit's drain or reload command beside it.
     pub(super) fn run_helper(&mut self, index: usize, role: Role) {
         let has_log = self.log_unit().is_some();
@@ -98,6 +112,7 @@ impl Supervisor {
             paths: &self.paths,
             environment: &self.environment,
             has_log,
+            containment: &self.containment,
         };
         let Some(unit) = self.units.get(index) else {
             return;
@@ -109,15 +124,7 @@ impl Supervisor {
         let Some(command) = command else { return };
         match unit.spawn_helper(&command, &around) {
             Ok(child) => {
-                let until = self.now() + HELPER_LIMIT;
-                self.roles.insert(child.pid.as_raw(), role);
-                self.asides.insert(
-                    child.pid.as_raw(),
-                    Aside {
-                        until,
-                        _handle: child.handle,
-                    },
-                );
+                self.remember(child, role, self.now() + HELPER_LIMIT);
             }
             Err(problem) => {
                 let text = format!(
@@ -189,6 +196,9 @@ impl Supervisor {
                     // What it left behind in its group goes with it; the number is still its own.
                     process::signal_group(pid, libc::SIGKILL);
                     process::reap(pid);
+                    if let Role::Main(index) = role {
+                        self.sweep(index);
+                    }
                     self.ended(role, exit);
                 }
                 None => {
@@ -200,6 +210,25 @@ impl Supervisor {
             }
         }
         self.more_to_reap = true;
+    }
+
+    /// Kills what escaped from a service whose main process has ended. Its orphans are our children by
+    /// now, so that nothing needs to be looked for when there is no stranger among these.
+    fn sweep(&mut self, index: usize) {
+        let known = |pid: Pid| self.roles.contains_key(&pid.as_raw());
+        let has_strangers = process::children().into_iter().any(|pid| !known(pid));
+        let is_cgroup = matches!(self.containment, Containment::Cgroup(_));
+        if !has_strangers && !is_cgroup {
+            return;
+        }
+        let name = self.name(index);
+        let killed = self.containment.kill_all(index, &name, &known);
+        if killed > 0 {
+            self.journal.say(
+                WARNING,
+                format!("{name}: killed {killed} processes that it left behind"),
+            );
+        }
     }
 
     pub(super) fn ended(&mut self, role: Role, exit: Exit) {

@@ -113,6 +113,7 @@ impl Supervisor {
             uptime_ms: millis(self.now()),
             ready_after_ms: self.ready_after.map(millis),
             volume: self.volume.clone(),
+            containment: self.containment.name().to_owned(),
             orphans_reaped: self.orphans_reaped,
             services: self.units.iter().map(service_status).collect(),
         }

@@ -1,11 +1,11 @@
 //! Carrying out hook runs: finding the programs, running them, taking over the variables that they pass on.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::unit::{PATH, duplicate, set};
-use super::{Aside, Role, Supervisor};
+use super::{Role, Supervisor};
 use crate::init::hooks::{self, Effect, Failure, HookRun};
 use crate::init::service::{Exit, Moment};
 use crate::init::{EXIT_FAILED, shutdown};
@@ -120,15 +120,8 @@ impl Supervisor {
             .say(DEBUG, format!("running hook `{}`", hook.display()));
         match self.launch_hook(hook) {
             Ok(child) => {
-                let until = Moment::MAX;
-                self.roles.insert(child.pid.as_raw(), Role::Hook);
-                self.asides.insert(
-                    child.pid.as_raw(),
-                    Aside {
-                        until,
-                        _handle: child.handle,
-                    },
-                );
+                // The hook run keeps its own time.
+                self.remember(child, Role::Hook, Moment::MAX);
             }
             Err(problem) => {
                 let now = self.now();
@@ -144,7 +137,13 @@ impl Supervisor {
 
     fn launch_hook(&self, hook: &Path) -> Result<process::Child, String> {
         let passed = self.paths.hook_environment();
-        std::fs::write(&passed, "")
+        // Only for root: what hooks pass on may be secret.
+        std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&passed)
             .map_err(|e| format!("cannot empty `{}`: {e}", passed.display()))?;
         let mut environment = self.environment.clone();
         set(

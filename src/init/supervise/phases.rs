@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::Supervisor;
+use crate::init::EXIT_FAILED;
 use crate::init::service::{Event, Moment, State};
 use crate::init::shutdown::{self, Action, Phase};
-use crate::init::{EXIT_FAILED, order};
 use crate::logd::syslog::{NOTICE, WARNING};
 use crate::sys::process;
 
@@ -132,29 +132,26 @@ impl Supervisor {
 
     /// Stops every service that no living service waits for.
     fn stop_next(&mut self) {
-        let specs: Vec<_> = self.units.iter().map(|unit| unit.spec.clone()).collect();
-        let alive = |index: &usize| {
-            self.units
-                .get(*index)
-                .is_some_and(|unit| unit.life.is_alive())
-        };
-        let living: Vec<usize> = (0..self.units.len()).filter(alive).collect();
-        let needed: Vec<usize> = living
+        let living = |unit: &&super::Unit| unit.life.is_alive();
+        let needed: Vec<usize> = self
+            .units
             .iter()
-            .filter_map(|index| specs.get(*index))
-            .flat_map(|spec| order::waits_for(&specs, spec))
+            .filter(living)
+            .flat_map(|unit| unit.waits_for.clone())
             .collect();
-        let mut all_down = true;
-        for (index, spec) in specs.iter().enumerate().rev() {
-            if spec.is_log {
-                continue;
-            }
-            all_down &= !living.contains(&index);
-            if !needed.contains(&index) {
+        for index in (0..self.units.len()).rev() {
+            let is_log = self.units.get(index).is_some_and(|unit| unit.spec.is_log);
+            // Also one that only waits for its next start must hear of it.
+            if !is_log && !needed.contains(&index) {
                 self.feed(index, Event::Stop);
             }
         }
-        if all_down {
+        if self
+            .units
+            .iter()
+            .filter(living)
+            .all(|unit| unit.spec.is_log)
+        {
             self.phase_event(shutdown::Event::ServicesStopped);
             self.advance_phase();
         }

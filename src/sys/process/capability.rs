@@ -2,8 +2,7 @@
 //!
 //! Runs between fork and exec: raw system calls on values of the caller.
 
-use super::Stage;
-use super::child::{check, errno};
+use super::stage::{Stage, check, errno};
 
 /// Takes every capability but `keep` out of the bounding set. Without CAP_SETPCAP this is not
 /// possible; then no_new_privs and the change of user are what holds.

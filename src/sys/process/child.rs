@@ -8,7 +8,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
 use super::capability::{drop_bounding_set, keep_capabilities};
-use super::{Launch, SpawnError, Stage};
+use super::stage::{Stage, check, errno};
+use super::{Launch, SpawnError};
 use crate::units::spec::LimitResource;
 
 /// The C form of a launch: nothing here allocates after the fork.
@@ -104,6 +105,10 @@ impl<'a> Prepared<'a> {
             check(Stage::Session, libc::setsid())?;
             reset_signals();
             self.move_descriptors()?;
+            if let Some(entrance) = &self.launch.cgroup {
+                let written = libc::write(entrance.as_raw_fd(), b"0".as_ptr().cast(), 1);
+                check(Stage::Cgroup, if written < 0 { -1 } else { 0 })?;
+            }
             self.apply_limits()?;
             if let Some(mask) = self.launch.umask {
                 libc::umask(mask);
@@ -255,18 +260,6 @@ impl<'a> Prepared<'a> {
             check(Stage::NoNewPrivileges, result)?;
         }
         Ok(())
-    }
-}
-
-pub fn errno() -> i32 {
-    std::io::Error::last_os_error().raw_os_error().unwrap_or(0)
-}
-
-pub fn check(stage: Stage, result: libc::c_int) -> Result<libc::c_int, (Stage, i32)> {
-    if result < 0 {
-        Err((stage, errno()))
-    } else {
-        Ok(result)
     }
 }
 
