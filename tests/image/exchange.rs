@@ -237,8 +237,9 @@ impl Exchange {
     }
 
     fn exit_code(&self) -> i32 {
-        assert_eq!(self.inspect("{{.State.Running}}"), "false");
-        self.inspect("{{.State.ExitCode}}").parse().unwrap()
+        let state = self.inspect("{{.State.Status}} {{.State.ExitCode}}");
+        let code = state.strip_prefix("exited ");
+        code.unwrap_or_else(|| panic!("{state}")).parse().unwrap()
     }
 
     pub fn log_text(&self) -> String {

@@ -25,6 +25,8 @@ fn starts_healthy_and_in_silence(target: &str) {
         (health.code, health.out.trim()),
         (0, "ready: 2 services up")
     );
+    let status = exchange.exec(&["switchhook", "status", "--json"]).out;
+    assert_eq!(status.matches(r#""schema":"#).count(), 1, "{status}");
     let named = format!("/srv is named volume `{}`", volume.name);
     exchange.log.wait_for(&named);
     assert_eq!(exchange.stop(), 0);

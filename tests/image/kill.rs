@@ -1,81 +1,68 @@
 //! `kill -9` of any child at any time: the appliance heals, and nothing is left behind.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::docker::Volume;
 use crate::exchange::{Exchange, Recipe};
-use crate::lines::until;
 use crate::stop::count;
 
-/// Rounds in one container: the pauses between restarts grow with each kill.
-const ROUNDS_A_CONTAINER: usize = 8;
-const CONTAINERS_AT_ONCE: usize = 3;
+/// Kills of one service in one container: the pauses between restarts grow with each.
+const KILLS_A_CONTAINER: usize = 6;
+const CONTAINERS_AT_ONCE: usize = 2;
 
-/// Numbers that look random and can be had again. (Marsaglia's xorshift64.)
+/// Numbers that look random and can be had again. (Vigna's splitmix64.)
 struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % sides
     }
 }
 
-fn pid(exchange: &Exchange, service: &str) -> Result<i64, String> {
+/// What a round does. It is one script in the container: there, asking costs a millisecond, from outside a hundred.
+const WORDS: &str = r#"
+pid() { switchhook status --json | sed -n 's/.*"name":"'$1'"[^}]*"pid":\([0-9][0-9]*\).*/\1/p'; }
+another() { while now=$(pid $1); [ -z "$now" ] || [ "$now" = "${2-}" ]; do sleep 0.02; done; echo $now; }
+gone() { another $1 $2 >/dev/null; }
+end() { kill -9 $2; gone $1 $2; }
+well() { until switchhook health >/dev/null; do sleep 0.05; done; }
+"#;
+
+/// The scripts and how often each kills Asterisk.
+const ROUNDS: [(&str, usize); 5] = [
+    ("end asterisk $(another asterisk)", 1),
+    ("end logd $(another logd)", 0),
+    (
+        "l=$(another logd); a=$(another asterisk); kill -9 $l $a; gone logd $l; gone asterisk $a",
+        1,
+    ),
+    // Again as soon as there is a process: in the first moments of its start.
+    (
+        "end asterisk $(another asterisk); end asterisk $(another asterisk)",
+        2,
+    ),
+    (
+        "end logd $(another logd); end logd $(another logd); end asterisk $(another asterisk)",
+        1,
+    ),
+];
+
+fn pid(exchange: &Exchange, service: &str) -> i64 {
     exchange
         .pid_of(service)
-        .ok_or_else(|| format!("{service} has no process"))
-}
-
-/// Kills a service's process and returns its id, once it has one.
-fn kill(exchange: &Exchange, service: &str) -> i64 {
-    until("a process to kill", || {
-        let victim = pid(exchange, service)?;
-        let killed = exchange.exec(&["kill", "-9", &victim.to_string()]);
-        if killed.code == 0 {
-            Ok(victim)
-        } else {
-            Err(killed.text)
-        }
-    })
-}
-
-fn round(exchange: &Exchange, dice: &mut Dice) {
-    let mut victims = vec![];
-    match dice.roll(4) {
-        0 => victims.push(("asterisk", kill(exchange, "asterisk"))),
-        1 => victims.push(("logd", kill(exchange, "logd"))),
-        2 => {
-            victims.push(("logd", kill(exchange, "logd")));
-            victims.push(("asterisk", kill(exchange, "asterisk")));
-        }
-        // Again in the middle of its start.
-        _ => {
-            let first = kill(exchange, "asterisk");
-            until("the next process", || match pid(exchange, "asterisk")? {
-                next if next != first => Ok(()),
-                _ => Err("still the old one".to_owned()),
-            });
-            victims.push(("asterisk", kill(exchange, "asterisk")));
-        }
-    }
-    for (service, victim) in victims {
-        until("a new process", || match pid(exchange, service)? {
-            next if next != victim => Ok(()),
-            _ => Err(format!("{service} is still process {victim}")),
-        });
-    }
-    exchange.wait_healthy();
+        .unwrap_or_else(|| panic!("{service} has no process"))
 }
 
 /// Every child of PID 1 is a service's process, and no process is a zombie.
 fn assert_no_leftover(exchange: &Exchange) {
     let services: BTreeSet<i64> = ["logd", "asterisk"]
         .iter()
-        .map(|service| pid(exchange, service).unwrap())
+        .map(|service| pid(exchange, service))
         .collect();
     let processes = exchange.shell("cat /proc/[0-9]*/stat 2>/dev/null || true");
     let mut children = BTreeSet::new();
@@ -103,25 +90,37 @@ fn processes_in(namespace: &std::path::Path) -> Vec<String> {
         .collect()
 }
 
-/// Some rounds in one container, from its first start to its end.
-fn rounds(rounds: usize, mut dice: Dice) {
+/// Rounds in one container, from its first start to its end, until its share of kills is done or none is left.
+fn rounds(left: &AtomicUsize, mut dice: Dice) {
     let volume = Volume::new();
     let exchange = Recipe::of("mini").volume(&volume).start();
     let host_pid = exchange.inspect("{{.State.Pid}}");
     let link = format!("/proc/{host_pid}/ns/pid");
-    let cannot = |e| panic!("the engine's processes cannot be seen, be root: {e}");
-    let namespace = std::fs::read_link(&link).unwrap_or_else(cannot);
+    let namespace = std::fs::read_link(&link)
+        .unwrap_or_else(|e| panic!("the engine's processes cannot be seen, be root: {e}"));
     // Held open, or the next container's namespace may get the same number.
     let held = std::fs::File::open(&link).unwrap();
     assert!(!processes_in(&namespace).is_empty());
-    for _ in 0..rounds {
-        round(&exchange, &mut dice);
+    let mut kills = 0;
+    while kills < KILLS_A_CONTAINER && take_one(left) {
+        let (script, count) = ROUNDS[dice.roll(ROUNDS.len() as u64) as usize];
+        // Each leaves an orphan behind as well, which PID 1 has to bury.
+        exchange.shell(&format!("{WORDS}(true &); {script}; well"));
+        // Each round may kill the log service twice as well.
+        kills += count.max(1);
     }
     assert_no_leftover(&exchange);
     assert_eq!(exchange.stop(), 0);
-    let left = processes_in(&namespace);
-    assert!(left.is_empty(), "left on the host: {left:?}");
+    let remaining = processes_in(&namespace);
+    assert!(remaining.is_empty(), "left on the host: {remaining:?}");
     drop(held);
+}
+
+fn take_one(left: &AtomicUsize) -> bool {
+    left.try_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+        count.checked_sub(1)
+    })
+    .is_ok()
 }
 
 #[test]
@@ -133,19 +132,14 @@ fn any_child_may_be_killed_at_any_time() {
     ) as u64;
     println!("SWITCHHOOK_TEST_SEED={seed}");
     let total = count("SWITCHHOOK_TEST_KILLS", 200);
-    let batches: Vec<usize> = (0..total.div_ceil(ROUNDS_A_CONTAINER))
-        .map(|batch| ROUNDS_A_CONTAINER.min(total - batch * ROUNDS_A_CONTAINER))
-        .collect();
-    let next = Mutex::new(batches.into_iter().enumerate());
+    let left = AtomicUsize::new(total);
     std::thread::scope(|scope| {
-        for _ in 0..CONTAINERS_AT_ONCE {
-            scope.spawn(|| {
-                loop {
-                    let Some((batch, share)) = next.lock().unwrap().next() else {
-                        break;
-                    };
-                    let mixed = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (batch as u64 + 1);
-                    rounds(share, Dice(mixed | 1));
+        for lane in 0..CONTAINERS_AT_ONCE as u64 {
+            let left = &left;
+            scope.spawn(move || {
+                let mut dice = Dice(seed ^ (lane << 32));
+                while left.load(Ordering::Relaxed) > 0 {
+                    rounds(left, Dice(dice.roll(u64::MAX)));
                 }
             });
         }
