@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::docker::Volume;
 use crate::exchange::{Exchange, Recipe};
+use crate::lines::until;
 use crate::stop::count;
 
 /// Kills of one service in one container: the pauses between restarts grow with each.
@@ -144,4 +145,31 @@ fn any_child_may_be_killed_at_any_time() {
             });
         }
     });
+}
+
+#[test]
+fn what_escaped_from_a_killed_service_goes_with_it() {
+    let volume = Volume::new();
+    let family = "#!/bin/sh\nsetsid sh -c 'echo child $$; exec sleep 1000' &\nexec sleep 1000";
+    volume.write("/srv/etc/family", "755", family);
+    let unit = "[Service]\nRestart=always\nExecStart=/srv/etc/family";
+    volume.write("/srv/etc/units/family.service", "644", unit);
+    let exchange = Recipe::of("mini").volume(&volume).start();
+    let line = exchange.log.wait_for("family: child ");
+    let child = line.rsplit(' ').next().unwrap();
+    exchange.shell(&format!(
+        "test -d /proc/{child}; kill -9 {}",
+        pid(&exchange, "family")
+    ));
+    until("the child to go", || {
+        match exchange
+            .exec(&["test", "-d", &format!("/proc/{child}")])
+            .code
+        {
+            0 => Err(format!("process {child} lives")),
+            _ => Ok(()),
+        }
+    });
+    exchange.wait_healthy();
+    assert_eq!(exchange.stop(), 0);
 }

@@ -36,8 +36,10 @@ fn a_stop_lets_the_call_end_and_refuses_new_ones() {
     refused.unwrap_or_else(|trace| panic!("{trace}"));
     assert_eq!(exchange.exec(&["switchhook", "health"]).code, 1);
     assert_eq!(exchange.exec(&["switchhook", "health", "--live"]).code, 0);
-    // The call goes on, and is heard after all this.
-    alice.wait_sound();
+    // The call goes on and is heard, for longer than any helper of the stop may run (reports come every 5 s).
+    for _ in 0..8 {
+        alice.wait_sound();
+    }
     bob.wait_sound();
     assert_eq!(exchange.inspect("{{.State.Running}}"), "true");
     alice.command("hangup", "");
@@ -160,23 +162,4 @@ fn a_stop_during_the_start_is_obeyed() {
     }
     exchange.wait_ready();
     assert_eq!(exchange.stop(), 0);
-}
-
-#[test]
-fn what_outlived_its_service_is_ended_at_the_stop() {
-    let volume = Volume::new();
-    let family = r#"#!/bin/sh
-setsid sh -c 'trap "echo the child says bye; exit" TERM; echo the child lives; while :; do sleep 0.1; done' &
-exec sleep 1000"#;
-    volume.write("/srv/etc/family", "755", family);
-    let unit = "[Service]\nExecStart=/srv/etc/family";
-    volume.write("/srv/etc/units/family.service", "644", unit);
-    let exchange = Recipe::of("mini").volume(&volume).start();
-    exchange.log.wait_for("the child lives");
-    assert_eq!(exchange.stop(), 0);
-    exchange.log.wait_end();
-    exchange
-        .log
-        .wait_for("processes that outlived their service");
-    exchange.log.wait_for("the child says bye");
 }
