@@ -130,7 +130,11 @@ fn load_units(paths: &Paths, journal: &mut Journal) -> Result<(UnitSet, Vec<usiz
             format!("cannot read the unit files: {e}"),
         )
     })?;
-    let (set, mut findings) = read_all(&texts);
+    let runit = BTreeMap::new();
+    let (set, mut findings) = read_all(crate::units::Origins {
+        units: &texts,
+        runit: &runit,
+    });
     for service in &set.services {
         if let Err(problem) = identity::of(service) {
             let file = format!("{}.service", service.name);
