@@ -5,6 +5,7 @@ pub mod output;
 pub mod phone;
 pub mod service;
 pub mod status;
+pub mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +46,8 @@ enum Command {
     Reload(service::ServiceArgs),
     /// End a service's processes at once; it is then started again
     Kill(service::ServiceArgs),
+    /// Check the units without starting anything: exit code 0, or 78 when they cannot be used
+    Verify(verify::VerifyArgs),
     /// Add, list, show and remove phones
     Phone(phone::PhoneArgs),
     /// Print the reference of the environment variables, in Markdown
@@ -105,6 +108,7 @@ pub fn run() -> ExitCode {
         Command::Restart(args) => service::run(&args, service::Order::Restart),
         Command::Reload(args) => service::run(&args, service::Order::Reload),
         Command::Kill(args) => service::run(&args, service::Order::Kill),
+        Command::Verify(args) => verify::run(&args),
         Command::Phone(args) => phone::run(args),
         Command::Variables => {
             output::Output::new(false).text(&registry::markdown());

@@ -21,6 +21,12 @@ pub struct Origins<'a> {
 }
 
 impl Origins<'_> {
+    /// Whether something defines the service `name`, usable or not.
+    fn define(&self, name: &str) -> bool {
+        let file_name = format!("{name}.service");
+        self.runit.contains_key(name) || self.units.iter().any(|unit| unit.file_name == file_name)
+    }
+
     /// A finding about the assignment of one of `keys` that names `word` in the unit `file_name`, or about
     /// the unit as a whole when there is none.
     pub fn finding(
@@ -185,11 +191,8 @@ fn join_sockets(origins: Origins<'_>, set: &mut UnitSet, findings: &mut Vec<Find
         }
     }
     for socket in &set.sockets {
-        if !set
-            .services
-            .iter()
-            .any(|service| service.name == socket.service)
-        {
+        // A service that cannot be used has been told of.
+        if !origins.define(&socket.service) {
             let text = format!(
                 "no service `{}` takes this socket; it is not bound",
                 socket.service
@@ -288,6 +291,7 @@ fn join_timers(origins: Origins<'_>, set: &mut UnitSet, findings: &mut Vec<Findi
         let service = set.services.iter_mut().find(|s| s.name == timer.service);
         match service {
             Some(service) => service.starts = false,
+            None if origins.define(&timer.service) => {}
             None => {
                 let text = format!("there is no service `{}` for it to start", timer.service);
                 let file = format!("{}.timer", timer.name);

@@ -12,5 +12,7 @@ mod hooks;
 mod log;
 mod phone;
 mod rooms;
+mod sample_units;
 mod supervision;
+mod verify;
 mod volume;
