@@ -43,8 +43,6 @@ const fn refused(section: &'static str, name: &'static str, what: &'static str) 
     }
 }
 
-const BACK_OFF: &str = "the supervisor's back-off bounds restarts";
-const CONDITION: &str = "conditions are not tested yet; take it out, or use a hook in entry.d";
 const TIMER: &str = "timers are not kept yet";
 const CONTAINER: &str = "the container is the sandbox";
 const NOT_YET_SANDBOX: &str = "not available here; take it out or confine the container instead";
@@ -62,15 +60,16 @@ pub const DIRECTIVES: &[Directive] = &[
         "Requisite",
         "nothing is started only because another unit asks",
     ),
-    ignored("Unit", "StartLimitIntervalSec", BACK_OFF),
-    ignored("Unit", "StartLimitBurst", BACK_OFF),
-    refused("Unit", "ConditionPathExists", CONDITION),
-    refused("Unit", "ConditionEnvironment", CONDITION),
+    honoured("Unit", "StartLimitIntervalSec"),
+    honoured("Unit", "StartLimitBurst"),
+    honoured("Unit", "ConditionPathExists"),
+    honoured("Unit", "ConditionEnvironment"),
     honoured("Service", "Type"),
     honoured("Service", "ExecStart"),
     honoured("Service", "ExecReload"),
     honoured("Service", "X-Drain"),
     honoured("Service", "X-Role"),
+    honoured("Service", "X-CrashLoop"),
     honoured("Service", "User"),
     honoured("Service", "Group"),
     honoured("Service", "SupplementaryGroups"),
@@ -96,32 +95,20 @@ pub const DIRECTIVES: &[Directive] = &[
     honoured("Service", "StandardOutput"),
     honoured("Service", "StandardError"),
     honoured("Service", "Sockets"),
-    ignored("Service", "NotifyAccess", "only the main process is heard"),
-    ignored("Service", "WatchdogSec", "no watchdog is kept yet"),
+    honoured("Service", "NotifyAccess"),
+    honoured("Service", "WatchdogSec"),
     ignored("Service", "TimeoutAbortSec", "no core dump is waited for"),
     ignored(
         "Service",
         "RemainAfterExit",
         "a oneshot that is done counts as up anyway",
     ),
-    ignored(
-        "Service",
-        "SuccessExitStatus",
-        "only exit code 0 is a success yet",
-    ),
-    ignored(
-        "Service",
-        "RestartPreventExitStatus",
-        "`Restart=` alone decides yet",
-    ),
-    ignored(
-        "Service",
-        "RestartForceExitStatus",
-        "`Restart=` alone decides yet",
-    ),
-    ignored("Service", "StartLimitInterval", BACK_OFF),
-    ignored("Service", "StartLimitBurst", BACK_OFF),
-    ignored("Service", "KillSignal", "a stop is always SIGTERM yet"),
+    honoured("Service", "SuccessExitStatus"),
+    honoured("Service", "RestartPreventExitStatus"),
+    honoured("Service", "RestartForceExitStatus"),
+    honoured("Service", "StartLimitInterval"),
+    honoured("Service", "StartLimitBurst"),
+    honoured("Service", "KillSignal"),
     ignored(
         "Service",
         "KillMode",
@@ -132,26 +119,10 @@ pub const DIRECTIVES: &[Directive] = &[
         "SendSIGKILL",
         "a stop always ends, by SIGKILL if need be",
     ),
-    ignored(
-        "Service",
-        "FileDescriptorStoreMax",
-        "no descriptors are stored yet",
-    ),
-    ignored(
-        "Service",
-        "PassEnvironment",
-        "a service gets the appliance's whole environment",
-    ),
-    refused(
-        "Service",
-        "UnsetEnvironment",
-        "nothing is taken out yet; run the program by `env -u NAME`",
-    ),
-    ignored(
-        "Service",
-        "OOMScoreAdjust",
-        "the kernel's choice is left alone yet",
-    ),
+    honoured("Service", "FileDescriptorStoreMax"),
+    honoured("Service", "PassEnvironment"),
+    honoured("Service", "UnsetEnvironment"),
+    honoured("Service", "OOMScoreAdjust"),
     ignored("Service", "StandardInput", "input is always /dev/null"),
     ignored(
         "Service",
@@ -162,7 +133,7 @@ pub const DIRECTIVES: &[Directive] = &[
     ignored("Service", "ProtectSystem", CONTAINER),
     ignored("Service", "ProtectHome", CONTAINER),
     ignored("Service", "PrivateDevices", CONTAINER),
-    ignored("Service", "Nice", "scheduling is the container's yet"),
+    honoured("Service", "Nice"),
     refused("Service", "DynamicUser", "name a user with `User=`"),
     refused("Service", "RootDirectory", NOT_YET_SANDBOX),
     refused("Service", "SystemCallFilter", NOT_YET_SANDBOX),
@@ -179,11 +150,7 @@ pub const DIRECTIVES: &[Directive] = &[
         "use `X-Drain=`; stopping is SIGTERM, then SIGKILL",
     ),
     refused("Service", "ExecStopPost", "use a hook in exit.d"),
-    refused(
-        "Service",
-        "EnvironmentFile",
-        "use `Environment=`, or a hook that passes variables on",
-    ),
+    honoured("Service", "EnvironmentFile"),
     honoured("Socket", "ListenStream"),
     honoured("Socket", "ListenDatagram"),
     honoured("Socket", "ListenSequentialPacket"),

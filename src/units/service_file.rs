@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::condition::Condition;
 use super::spec::{
-    EnvironmentFile, Finding, KillMode, Limit, LimitResource, NotifyAccess, Output, Readiness,
-    Restart, RuntimeDirectory, ServiceSpec, Severity,
+    CrashLoop, EnvironmentFile, Finding, KillMode, Limit, LimitResource, NotifyAccess, Output,
+    Readiness, Restart, RuntimeDirectory, ServiceSpec, Severity,
 };
 use super::unit_file::{self, Assignment, Source};
 use super::{capability, signal, value};
@@ -63,6 +63,14 @@ fn assign(spec: &mut ServiceSpec, directory_mode: &mut u32, a: &Assignment) -> R
         "ExecStart" => spec.command = command(text)?,
         "ExecReload" => spec.reload = Some(command(text)?).filter(|c| !c.is_empty()),
         "X-Drain" => spec.drain = Some(command(text)?).filter(|c| !c.is_empty()),
+        "X-CrashLoop" => {
+            spec.crash_loop = match text {
+                "retry" => CrashLoop::Retry,
+                "stop" => CrashLoop::Stop,
+                "exit" => CrashLoop::Exit,
+                other => return Err(format!("`{other}` is not retry, stop or exit")),
+            }
+        }
         "X-Role" if text == "log" => spec.is_log = true,
         "X-Role" => return Err(format!("`{text}` is not a role; the only one is `log`")),
         "User" => spec.user = Some(text.to_owned()).filter(|t| !t.is_empty()),

@@ -66,6 +66,17 @@ pub struct EnvironmentFile {
     pub optional: bool,
 }
 
+/// What becomes of a service that cannot be kept up (`X-CrashLoop=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrashLoop {
+    /// Tried again every few minutes.
+    Retry,
+    /// Left down; the exchange is degraded.
+    Stop,
+    /// The container ends, so that whoever runs it can act.
+    Exit,
+}
+
 /// Where an output stream of a service goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
@@ -168,6 +179,7 @@ pub struct ServiceSpec {
     /// More starts than `start_limit_burst` within this time are too many; `None` leaves it to the back-off.
     pub start_limit_interval: Option<Duration>,
     pub start_limit_burst: Option<u32>,
+    pub crash_loop: CrashLoop,
     /// Tested before each start; one that does not hold skips the start without failure.
     pub conditions: Vec<Condition>,
     /// How many descriptors it may store with PID 1 (`FileDescriptorStoreMax=`).
@@ -228,6 +240,7 @@ impl ServiceSpec {
             nice: None,
             start_limit_interval: None,
             start_limit_burst: None,
+            crash_loop: CrashLoop::Retry,
             conditions: Vec::new(),
             descriptor_store: 0,
             check: None,

@@ -157,6 +157,30 @@ pub fn specifiers(text: &str, unit: &str, suffix: &str) -> Result<String, String
     Ok(out)
 }
 
+/// A file of variables (systemd.exec(5), `EnvironmentFile=`): `NAME=value` lines, values perhaps quoted;
+/// blank lines and lines that begin with `#` or `;` are skipped.
+pub fn environment_file(text: &str) -> Result<Vec<(String, String)>, String> {
+    let mut out = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        let bad = || format!("line {}: `{line}` is not NAME=value", index + 1);
+        let (name, value) = line
+            .split_once('=')
+            .filter(|(name, _)| is_variable_name(name.trim()))
+            .ok_or_else(bad)?;
+        let value = value.trim();
+        let unquoted = ['"', '\'']
+            .iter()
+            .find_map(|q| value.strip_prefix(*q)?.strip_suffix(*q))
+            .unwrap_or(value);
+        out.push((name.trim().to_owned(), unquoted.to_owned()));
+    }
+    Ok(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,5 +222,20 @@ mod tests {
             "a.service 5%"
         );
         assert!(specifiers("%q", "a", ".service").is_err());
+    }
+
+    #[test]
+    fn files_of_variables() {
+        let got = environment_file("# c\nA=1\n B = \"two words\" \nC='x=y'\n").unwrap();
+        let pair = |n: &str, v: &str| (n.to_owned(), v.to_owned());
+        assert_eq!(
+            got,
+            [pair("A", "1"), pair("B", "two words"), pair("C", "x=y")]
+        );
+        assert!(
+            environment_file("A=1\n2B=3")
+                .unwrap_err()
+                .starts_with("line 2")
+        );
     }
 }
