@@ -6,6 +6,7 @@ pub mod phone;
 pub mod service;
 pub mod status;
 pub mod sv;
+pub mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -52,6 +53,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// Check the units without starting anything: exit code 0, or 78 when they cannot be used
+    Verify(verify::VerifyArgs),
     /// Add, list, show and remove phones
     Phone(phone::PhoneArgs),
     /// Print the reference of the environment variables, in Markdown
@@ -120,6 +123,7 @@ pub fn run() -> ExitCode {
         Command::Reload(args) => service::run(&args, service::Order::Reload),
         Command::Kill(args) => service::run(&args, service::Order::Kill),
         Command::Sv { words } => sv::run(words.into_iter()),
+        Command::Verify(args) => verify::run(&args),
         Command::Phone(args) => phone::run(args),
         Command::Variables => {
             output::Output::new(false).text(&registry::markdown());
