@@ -65,7 +65,7 @@ pub fn verdict(facts: &Facts, question: Question) -> Verdict {
     let down: Vec<String> = status
         .services
         .iter()
-        .filter(|service| !service.up)
+        .filter(|service| !service.up && (service.wanted || !service.by_order))
         .map(|service| match (&service.last_exit, service.wanted) {
             (_, false) => format!("{} was stopped by order", service.name),
             (Some(exit), _) => format!(
@@ -107,6 +107,7 @@ mod tests {
             up: true,
             wanted: true,
             pid: Some(7),
+            by_order: false,
             state_for_ms: 0,
             restarts: 0,
             last_exit: None,

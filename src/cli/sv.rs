@@ -268,6 +268,7 @@ mod tests {
             up: true,
             wanted,
             pid,
+            by_order: false,
             state_for_ms: 61_500,
             restarts: 0,
             last_exit: None,

@@ -86,6 +86,8 @@ pub struct ServiceStatus {
     pub up: bool,
     pub wanted: bool,
     pub pid: Option<i32>,
+    /// Starts only by an order or a timer: being down is no trouble.
+    pub by_order: bool,
     /// How long it has been in this state.
     pub state_for_ms: u64,
     pub restarts: u64,

@@ -9,6 +9,7 @@ mod control;
 mod hooks;
 mod notify;
 mod phases;
+mod timers;
 pub mod unit;
 
 use std::collections::HashMap;
@@ -34,6 +35,7 @@ use crate::sys::containment::Containment;
 use crate::sys::process::{self, ProcessHandle};
 use crate::sys::signal::{Request, Signals};
 use crate::units::UnitSet;
+use timers::Timer;
 use unit::{OutputPipe, Surroundings, Unit};
 
 /// How many ended children are reaped before other events get their turn.
@@ -67,6 +69,8 @@ pub struct Supervisor {
     notify: OwnedFd,
     control: Server,
     units: Vec<Unit>,
+    timers: Vec<Timer>,
+    booted: time::OffsetDateTime,
     roles: HashMap<i32, Role>,
     asides: HashMap<i32, Aside>,
     outcomes: HashMap<RawFd, usize>,
@@ -116,6 +120,11 @@ impl Supervisor {
             let waits_for = order::waits_for(&specs, spec);
             units.push(Unit::new(index, spec.clone(), waits_for)?);
         }
+        let place = |name: &str| specs.iter().position(|spec| spec.name == name);
+        let timers = setup.units.timers.iter();
+        let timers = timers
+            .filter_map(|timer| Some(Timer::new(timer.clone(), place(&timer.service)?)))
+            .collect();
         for bound in setup.listeners {
             if let Some(unit) = units
                 .iter_mut()
@@ -139,6 +148,8 @@ impl Supervisor {
             notify: setup.notify,
             control: setup.control,
             units,
+            timers,
+            booted: crate::sys::clock::wall_now(),
             roles: HashMap::new(),
             asides: HashMap::new(),
             outcomes: HashMap::new(),
@@ -227,13 +238,16 @@ impl Supervisor {
             .chain(hook)
             .chain(self.leftovers_until)
             .min();
-        match next {
+        let to_deadline = next.map(|at| at.saturating_sub(self.now()));
+        match to_deadline
+            .into_iter()
+            .chain(self.time_to_next_timer())
+            .min()
+        {
             None => EpollTimeout::NONE,
-            Some(at) => {
+            Some(wait) => {
                 // Rounded up, or the loop would spin through the last millisecond.
-                let wait = at
-                    .saturating_sub(self.now())
-                    .saturating_add(Duration::from_micros(999));
+                let wait = wait.saturating_add(Duration::from_micros(999));
                 let millis = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
                 EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::NONE)
             }
@@ -345,6 +359,7 @@ impl Supervisor {
             self.asides.remove(&pid);
             process::signal_group(Pid::from_raw(pid), libc::SIGKILL);
         }
+        self.timers_due();
         self.hook_deadline(now);
         self.leftovers_deadline(now);
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 
 /// Monotonic time since it was started.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,27 @@ pub fn wall_clock() -> String {
         clock.second(),
         clock.millisecond()
     )
+}
+
+/// Now, in UTC.
+pub fn wall_now() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
+}
+
+/// The offset of local time (TZ, /etc/localtime) at `moment`; UTC when it is not known.
+pub fn local_offset(moment: OffsetDateTime) -> UtcOffset {
+    let seconds: libc::time_t = moment.unix_timestamp();
+    // SAFETY: both pointers are to locals; PID 1 and the commands have one thread, so that the zone
+    // data that tzset(3) reads does not change meanwhile.
+    let offset = unsafe {
+        let mut local: libc::tm = std::mem::zeroed();
+        libc::localtime_r(&raw const seconds, &raw mut local);
+        local.tm_gmtoff
+    };
+    i32::try_from(offset)
+        .ok()
+        .and_then(|offset| UtcOffset::from_whole_seconds(offset).ok())
+        .unwrap_or(UtcOffset::UTC)
 }
 
 /// Seconds since 1970.

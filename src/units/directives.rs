@@ -43,7 +43,6 @@ const fn refused(section: &'static str, name: &'static str, what: &'static str) 
     }
 }
 
-const TIMER: &str = "timers are not kept yet";
 const CONTAINER: &str = "the container is the sandbox";
 const NOT_YET_SANDBOX: &str = "not available here; take it out or confine the container instead";
 
@@ -172,15 +171,15 @@ pub const DIRECTIVES: &[Directive] = &[
         "FileDescriptorName",
         "`LISTEN_FDNAMES` shows the unit's name yet",
     ),
-    ignored("Timer", "OnCalendar", TIMER),
-    ignored("Timer", "OnBootSec", TIMER),
-    ignored("Timer", "OnStartupSec", TIMER),
-    ignored("Timer", "OnActiveSec", TIMER),
-    ignored("Timer", "OnUnitActiveSec", TIMER),
-    ignored("Timer", "OnUnitInactiveSec", TIMER),
-    ignored("Timer", "RandomizedDelaySec", TIMER),
-    ignored("Timer", "Persistent", TIMER),
-    ignored("Timer", "Unit", TIMER),
+    honoured("Timer", "OnCalendar"),
+    honoured("Timer", "OnBootSec"),
+    honoured("Timer", "OnStartupSec"),
+    honoured("Timer", "OnActiveSec"),
+    honoured("Timer", "OnUnitActiveSec"),
+    honoured("Timer", "OnUnitInactiveSec"),
+    honoured("Timer", "RandomizedDelaySec"),
+    honoured("Timer", "Persistent"),
+    honoured("Timer", "Unit"),
     ignored("Timer", "AccuracySec", "a timer is exact"),
     ignored("Timer", "WakeSystem", "a container does not sleep"),
     ignored("Install", "WantedBy", "every unit here is wanted"),

@@ -5,13 +5,9 @@
 use std::collections::BTreeMap;
 
 use super::runit::{self, RunitDirectory};
-use super::spec::{Finding, Listen, ServiceSpec, Severity};
+use super::spec::{Finding, Listen, Severity};
 use super::unit_file::Source;
 use super::{UnitSet, UnitText, directives, service_file, socket_file, syntax, timer_file};
-
-/// Whether the supervisor leaves services with `starts == false` alone until they are ordered or due. As
-/// long as it does not, they are left out of the set: better not at all than at the wrong time.
-const STARTS_BY_ORDER: bool = false;
 
 /// Where units were read, to say `file:line` about them later.
 #[derive(Debug, Clone, Copy)]
@@ -115,9 +111,6 @@ pub fn read_all(origins: Origins<'_>) -> (UnitSet, Vec<Finding>) {
     bind_once(origins, &mut set, &mut findings);
     join_order(origins, &mut set, &mut findings);
     join_timers(origins, &mut set, &mut findings);
-    if !STARTS_BY_ORDER {
-        leave_out_what_waits(origins, &mut set, &mut findings);
-    }
     (set, findings)
 }
 
@@ -299,21 +292,6 @@ fn join_timers(origins: Origins<'_>, set: &mut UnitSet, findings: &mut Vec<Findi
                 findings.push(origins.finding(&file, &["Unit"], word, Severity::Ignored, text));
             }
         }
-    }
-}
-
-fn leave_out_what_waits(origins: Origins<'_>, set: &mut UnitSet, findings: &mut Vec<Finding>) {
-    let (starts, waits): (Vec<ServiceSpec>, Vec<ServiceSpec>) = std::mem::take(&mut set.services)
-        .into_iter()
-        .partition(|service| service.starts);
-    set.services = starts;
-    for service in waits {
-        let text = format!(
-            "`{}` starts only by an order or a timer, which is not possible yet; left out",
-            service.name
-        );
-        let file = format!("{}.service", service.name);
-        findings.push(origins.finding(&file, &[], "", Severity::Ignored, text));
     }
 }
 

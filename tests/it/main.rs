@@ -15,5 +15,6 @@ mod phone;
 mod rooms;
 mod sample_units;
 mod supervision;
+mod timers;
 mod verify;
 mod volume;

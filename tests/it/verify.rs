@@ -62,13 +62,12 @@ fn every_mistake_is_told_at_once_with_file_and_line() {
     note: /u/a.service:6: `Frobnicate=` is not a directive that we know; ignored
     error: /u/b.service.d/10.conf:2: `DynamicUser=` is refused: name a user with `User=`
     error: /u/b.service.d/10.conf:3: Type=: `forking` is not supported; write simple, exec, notify or oneshot
-    note: /u/t.timer:2: `OnCalendar=` is ignored: timers are not kept yet
     error: /u/t.timer:2: OnCalendar=: the hour `25` is not from 0 to 23
     error: /u/c/run: not executable; `chmod +x` makes it so
     note: /u/x.socket: no service `x` takes this socket; it is not bound
     error: /u/a.service:5: user `nobody-of-this-name` does not exist
     error: /u/c.service:2: services wait for each other in a ring: c -> d -> c; take one `After=`, `Before=` or `Requires=` out of it
-    3 services, 1 socket unit, 0 timers: 6 errors, 5 notes
+    3 services, 1 socket unit, 0 timers: 6 errors, 4 notes
     ");
 }
 

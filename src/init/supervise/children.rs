@@ -62,6 +62,7 @@ impl Supervisor {
                 if let Some(channel) = channel {
                     self.connect_log(channel);
                 }
+                self.timers_see_start(index);
             }
             Err(problem) => {
                 let text = format!("{}: cannot be started: {problem}", unit.spec.name);
@@ -261,6 +262,7 @@ impl Supervisor {
                 }
                 let jitter = self.jitter();
                 self.feed(index, Event::Exited { exit, jitter });
+                self.timers_see_end(index);
             }
             Role::Hook => self.hook_ended(exit),
             helper => self.helper_ended(helper, exit),

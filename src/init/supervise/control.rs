@@ -149,6 +149,7 @@ fn service_status(unit: &super::Unit, now: Moment) -> ServiceStatus {
         up: unit.life.is_up(),
         wanted: unit.life.is_wanted() || unit.start_pending,
         pid: unit.process.as_ref().map(|(pid, _)| pid.as_raw()),
+        by_order: !unit.spec.starts,
         state_for_ms: u64::try_from(now.saturating_sub(unit.changed_at).as_millis())
             .unwrap_or(u64::MAX),
         restarts: unit.life.restarts(),

@@ -31,6 +31,7 @@ impl Supervisor {
                 for unit in self.units.iter_mut().filter(|unit| !unit.spec.is_log) {
                     unit.start_pending = unit.spec.starts;
                 }
+                self.begin_timers();
             }
             Action::CutHooks => self.cut_hooks(),
             Action::Drain => {
