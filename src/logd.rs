@@ -4,6 +4,10 @@
 //! /dev/log and a channel from PID 1, over which come the read ends of the services' pipes.
 //! Invariant: what was read before the end is printed before the end.
 
+pub mod asterisk_line;
+pub mod lines;
+pub mod queue;
+pub mod ring;
 pub mod syslog;
 
 use std::collections::HashMap;
