@@ -61,8 +61,6 @@ pub enum Mistake {
     },
     #[error("{name} is not a variable of this appliance\nhint: {hint}")]
     Unknown { name: String, hint: String },
-    #[error("{name} and {name}_FILE are both set\nhint: keep one of them")]
-    Both { name: String },
 }
 
 const PREFIX: &str = "SWITCHHOOK_";

@@ -1,6 +1,7 @@
 //! The thin ring around the operating system. Only here is unsafe code allowed.
 
 pub mod clock;
+pub mod containment;
 pub mod environment;
 pub mod file;
 pub mod notify;

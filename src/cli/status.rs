@@ -31,7 +31,8 @@ pub fn run(args: &StatusArgs) -> ExitCode {
     ) {
         Ok(Reply::Status(status)) => {
             if out.is_json() {
-                out.json(&status);
+                // It carries its schema number itself, as on the control socket.
+                out.text(&serde_json::to_string(&status).unwrap_or_default());
             } else {
                 out.text(&table(&status));
             }

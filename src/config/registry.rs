@@ -130,7 +130,7 @@ pub const VARIABLES: &[Variable] = &[
 ];
 
 /// Variables that the appliance itself gives to hooks and services; accepted and overwritten when given.
-pub const OURS: &[&str] = &["SWITCHHOOK_HOOK_ENV"];
+pub const OURS: &[&str] = &["SWITCHHOOK_HOOK_ENV", "SWITCHHOOK_SERVICE"];
 
 /// The row of `name`.
 pub fn find(name: &str) -> Option<&'static Variable> {

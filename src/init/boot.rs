@@ -16,6 +16,7 @@ use crate::config::{self, Config, LogFormat};
 use crate::logd::syslog::{ERROR, INFO, NOTICE, WARNING};
 use crate::seed;
 use crate::sys::clock::{Stopwatch, unix_now};
+use crate::sys::containment::Containment;
 use crate::sys::file;
 use crate::sys::process;
 use crate::sys::signal::Signals;
@@ -100,6 +101,7 @@ fn start(root: &Path, clock: Stopwatch, journal: &mut Journal) -> Result<Supervi
         listeners,
         environment,
         volume,
+        containment: Containment::detect(Path::new("/sys/fs/cgroup")),
         notify,
         control,
     };
@@ -225,7 +227,13 @@ fn prepare_volume(paths: &Paths, journal: &mut Journal) -> Result<String, Refusa
             }
             _ => EXIT_FAILED,
         };
-        refuse(journal, code, chain(&e))
+        let mut text = chain(&e);
+        if let seed::apply::SeedError::Write(error) = &e
+            && let Some(hint) = error.hint()
+        {
+            text.push_str(&format!("\nhint: {hint}"));
+        }
+        refuse(journal, code, text)
     })?;
     journal.say(NOTICE, format!("/srv is {}", prepared.volume));
     if prepared.seeded > 0 {

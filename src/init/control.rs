@@ -52,6 +52,8 @@ pub struct Status {
     /// How long the first start of all services took; absent before that.
     pub ready_after_ms: Option<u64>,
     pub volume: String,
+    /// How escaped processes are found: `cgroup`, `group` or `variable`.
+    pub containment: String,
     pub orphans_reaped: u64,
     pub services: Vec<ServiceStatus>,
 }

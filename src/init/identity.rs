@@ -25,7 +25,12 @@ pub fn group(name: &str) -> Result<u32, String> {
 
 /// Whom a service becomes; `None` when its unit names nobody.
 pub fn of(spec: &ServiceSpec) -> Result<Option<Identity>, String> {
-    if spec.user.is_none() && spec.group.is_none() && spec.capabilities.is_empty() {
+    let names_nobody = spec.user.is_none()
+        && spec.group.is_none()
+        && spec.supplementary_groups.is_empty()
+        && spec.capabilities.is_empty()
+        && spec.bounding_set.is_none();
+    if names_nobody {
         return Ok(None);
     }
     let account = spec.user.as_deref().map(user).transpose()?;

@@ -268,6 +268,7 @@ impl Service {
             self.state = State::Idle;
             return vec![];
         }
+        self.start_again = self.wanted;
         self.state = State::Killed;
         vec![Effect::Kill]
     }

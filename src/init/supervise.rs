@@ -29,6 +29,7 @@ use crate::config::paths::Paths;
 use crate::logd::OWN_NAME;
 use crate::logd::syslog::{DEBUG, ERROR, NOTICE, WARNING};
 use crate::sys::clock::Stopwatch;
+use crate::sys::containment::Containment;
 use crate::sys::process::{self, ProcessHandle};
 use crate::sys::signal::{Request, Signals};
 use crate::sys::socket::receive_notify;
@@ -75,6 +76,7 @@ pub struct Supervisor {
     log_channel: Option<OwnedFd>,
     environment: Vec<(String, String)>,
     volume: String,
+    containment: Containment,
     shutdown: Shutdown,
     leftovers_until: Option<Moment>,
     ready_after: Option<Moment>,
@@ -96,6 +98,7 @@ pub struct Setup {
     pub listeners: Vec<super::sockets::Bound>,
     pub environment: Vec<(String, String)>,
     pub volume: String,
+    pub containment: Containment,
     pub notify: OwnedFd,
     pub control: Server,
 }
@@ -109,8 +112,9 @@ impl Supervisor {
             .filter_map(|index| setup.units.services.get(*index).cloned())
             .collect();
         let mut units = Vec::new();
-        for spec in &specs {
-            units.push(Unit::new(spec.clone(), order::waits_for(&specs, spec))?);
+        for (index, spec) in specs.iter().enumerate() {
+            let waits_for = order::waits_for(&specs, spec);
+            units.push(Unit::new(index, spec.clone(), waits_for)?);
         }
         for bound in setup.listeners {
             if let Some(unit) = units
@@ -144,6 +148,7 @@ impl Supervisor {
             log_channel: None,
             environment: setup.environment,
             volume: setup.volume,
+            containment: setup.containment,
             shutdown: Shutdown::default(),
             leftovers_until: None,
             ready_after: None,
@@ -372,9 +377,7 @@ impl Supervisor {
     }
 
     fn all_up(&self) -> bool {
-        self.units
-            .iter()
-            .all(|unit| unit.life.is_up() || (!unit.life.is_wanted() && !unit.start_pending))
+        self.units.iter().all(|unit| unit.life.is_up())
     }
 
     fn note_first_readiness(&mut self) {

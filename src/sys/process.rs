@@ -31,8 +31,12 @@ pub struct Launch {
     pub limits: Vec<Limit>,
     pub umask: Option<u32>,
     pub no_new_privileges: bool,
+    /// `cgroup.procs` of the cgroup that the child enters.
+    pub cgroup: Option<OwnedFd>,
     /// Capabilities to keep, by number. All others leave the bounding set too.
     pub capabilities: Vec<u8>,
+    /// What stays in the bounding set beside these, when the child stays root.
+    pub bounding_set: Option<Vec<u8>>,
     /// `None` is /dev/null.
     pub stdout: Option<OwnedFd>,
     pub stderr: Option<OwnedFd>,
@@ -82,7 +86,7 @@ fn system(step: &'static str) -> impl Fn(nix::Error) -> SpawnError {
 pub struct ProcessHandle(OwnedFd);
 
 impl ProcessHandle {
-    fn open(pid: Pid) -> io::Result<ProcessHandle> {
+    pub fn open(pid: Pid) -> io::Result<ProcessHandle> {
         // SAFETY: pidfd_open(2) takes two integers and returns a new descriptor or -1.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
         let fd = RawFd::try_from(fd).map_err(|_| io::ErrorKind::InvalidData)?;

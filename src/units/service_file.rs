@@ -40,6 +40,7 @@ pub fn read(name: &str, sources: &[Source]) -> (Option<ServiceSpec>, Vec<Finding
         limits: Vec::new(),
         no_new_privileges: false,
         capabilities: Vec::new(),
+        bounding_set: None,
         umask: None,
         stdout: Output::Log,
         stderr: Output::Log,
@@ -153,11 +154,12 @@ fn assign(spec: &mut ServiceSpec, directory_mode: &mut u32, a: &Assignment) -> R
                 .map(capability::number)
                 .collect::<Result<_, _>>()?;
         }
-        // The bounding set is always cut down to the ambient set; naming it is checked, not needed.
         "CapabilityBoundingSet" => {
-            text.split_whitespace()
+            let named = text
+                .split_whitespace()
                 .map(capability::number)
-                .collect::<Result<Vec<_>, _>>()?;
+                .collect::<Result<_, _>>()?;
+            spec.bounding_set = Some(named);
         }
         "StandardOutput" => spec.stdout = output(text)?,
         "StandardError" => spec.stderr = output(text)?,

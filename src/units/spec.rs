@@ -88,6 +88,8 @@ pub struct ServiceSpec {
     pub no_new_privileges: bool,
     /// Capabilities that the service keeps, by number (capabilities(7)); all others are dropped.
     pub capabilities: Vec<u8>,
+    /// `CapabilityBoundingSet=`; without it a user of its own keeps nothing but `capabilities`.
+    pub bounding_set: Option<Vec<u8>>,
     pub umask: Option<u32>,
     pub stdout: Output,
     pub stderr: Output,

@@ -98,7 +98,34 @@ impl Root {
     }
 
     pub fn start(&self) -> Appliance<'_> {
-        let mut child = Command::new(BINARY)
+        self.start_by(Command::new(BINARY))
+    }
+
+    /// Started by somebody without any privilege.
+    pub fn start_unprivileged(&self) -> Appliance<'_> {
+        let mut pending = vec![self.dir.path().to_owned()];
+        while let Some(path) = pending.pop() {
+            std::os::unix::fs::chown(&path, Some(65534), Some(65534)).unwrap();
+            if path.is_dir() {
+                pending.extend(
+                    std::fs::read_dir(&path)
+                        .unwrap()
+                        .map(|entry| entry.unwrap().path()),
+                );
+            }
+        }
+        // The test's own build directory may be closed to others.
+        let binary = self.path("switchhook");
+        std::fs::copy(BINARY, &binary).unwrap();
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+            .arg(binary);
+        self.start_by(command)
+    }
+
+    fn start_by(&self, mut command: Command) -> Appliance<'_> {
+        let mut child = command
             .args(["init", "--root"])
             .arg(self.dir.path())
             .env_clear()

@@ -185,6 +185,18 @@ fn no_line_is_lost_when_the_log_service_is_killed() {
 }
 
 #[test]
+fn the_reason_is_told_when_the_log_service_itself_cannot_run() {
+    let root = Root::bare();
+    root.unit(
+        "logd.service",
+        "[Service]\nType=notify\nExecStart=/nowhere/logd\nRestart=always\nX-Role=log\n",
+    );
+    let mut it = root.start();
+    it.hears("logd: cannot run `/nowhere/logd`: failed at executing its program");
+    it.stops();
+}
+
+#[test]
 fn what_was_said_last_is_printed_before_the_end() {
     let root = Root::new();
     root.service(

@@ -167,7 +167,75 @@ fn no_escaped_process_outlives_the_stop() {
     );
     assert_eq!(it.stops(), 0);
     assert!(!is_alive(pid), "the escaped process is left");
-    assert!(it.has_said("processes that outlived their service"));
+    assert!(it.has_said("a: killed 1 processes that it left behind"));
+}
+
+/// How many living processes have this argument.
+fn count(argument: &str) -> usize {
+    let entries = std::fs::read_dir("/proc").unwrap().map_while(Result::ok);
+    let lines = entries.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
+    let has = |line: &Vec<u8>| {
+        line.split(|byte| *byte == 0)
+            .any(|word| word == argument.as_bytes())
+    };
+    lines.filter(has).count()
+}
+
+/// A service whose child leaves its group, its session and its parent; three times killed, once is left.
+fn escaped_after_three_restarts(
+    root: &Root,
+    it: &mut crate::appliance::Appliance<'_>,
+    argument: &str,
+) {
+    it.is_ready();
+    for round in 1..=3u64 {
+        wait_for(
+            || (count(argument) == 1).then_some(()),
+            "the escaped child is not alone",
+        );
+        let pid = root.service_status("a")["pid"].as_i64().unwrap();
+        kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+        wait_for(
+            || (root.service_status("a")["restarts"].as_u64() == Some(round)).then_some(()),
+            "no restart",
+        );
+    }
+    wait_for(
+        || (count(argument) == 1).then_some(()),
+        "escaped children are left",
+    );
+}
+
+#[test]
+fn escaped_children_do_not_pile_up_over_restarts() {
+    let root = Root::new();
+    let argument = format!("1000.{}", std::process::id());
+    root.service(
+        "a",
+        "[Service]\nRestart=always\nRestartSec=10ms",
+        &format!("(setsid setsid sleep {argument} &)\n{SLEEP}"),
+    );
+    let mut it = root.start();
+    escaped_after_three_restarts(&root, &mut it, &argument);
+    assert_eq!(root.status()["containment"], "group");
+    assert_eq!(it.stops(), 0);
+    assert_eq!(count(&argument), 0);
+}
+
+#[test]
+fn escaped_children_do_not_pile_up_without_privileges() {
+    let root = Root::bare();
+    let argument = format!("2000.{}", std::process::id());
+    root.service(
+        "a",
+        "[Service]\nRestart=always\nRestartSec=10ms",
+        &format!("(setsid setsid sleep {argument} &)\n{SLEEP}"),
+    );
+    let mut it = root.start_unprivileged();
+    escaped_after_three_restarts(&root, &mut it, &argument);
+    assert_eq!(root.status()["containment"], "variable");
+    assert_eq!(it.stops(), 0);
+    assert_eq!(count(&argument), 0);
 }
 
 #[test]
@@ -248,13 +316,18 @@ fn orders_are_carried_out_and_unknown_services_are_named() {
     assert_eq!(pid(), None);
     let (code, out, _) = root.ask(&["health"]);
     assert_eq!((code, out.as_str()), (1, "a was stopped by order\n"));
+    assert_eq!(root.status()["ready"], false);
     assert_eq!(root.ask(&["start", "a"]).0, 0);
-    assert!(pid().is_some());
+    let before = pid();
+    assert_eq!(root.ask(&["kill", "a"]).0, 0);
+    assert_ne!(pid(), before);
+    assert_eq!(root.service_status("a")["restarts"], 0);
     let (code, _, err) = root.ask(&["restart", "b"]);
     assert_eq!(code, 1);
     assert!(err.contains("there is no service `b`"), "{err}");
     assert_eq!(root.ask(&["reload", "a"]).0, 1);
     assert_eq!(it.stops(), 0);
+    assert!(!it.has_said("nobody asked for it"), "{:?}", it.heard);
 }
 
 #[test]

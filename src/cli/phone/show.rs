@@ -72,6 +72,9 @@ impl<'a> From<&'a Phone> for Public<'a> {
     }
 }
 
+/// What the seed configuration listens on.
+const PORTS: &str = "5060 (UDP or TCP), 5061 (TLS)";
+
 pub(super) fn list(phones: &[Phone], output: &Output) {
     if output.is_json() {
         output.json(&List {
@@ -149,6 +152,8 @@ pub(super) fn show(args: &ShowArgs, phones: &[Phone], output: &Output) -> Result
     if wanted.is_empty() {
         output.text("no phones; `switchhook phone add NAME --number N` adds one");
     }
+    let is_local =
+        server.is_none_or(|server| server == "localhost" || server.ends_with(".localhost"));
     for (phone, text) in wanted.iter().zip(texts) {
         output.text(&settings(phone, server));
         if let Some(text) = text {
@@ -160,6 +165,9 @@ pub(super) fn show(args: &ShowArgs, phones: &[Phone], output: &Output) -> Result
                 },
             )?);
         }
+    }
+    if is_local && !wanted.is_empty() {
+        output.text("On other machines the server is the name or address of the machine that runs the exchange.");
     }
     Ok(Exit::Ok)
 }
@@ -184,6 +192,7 @@ fn settings(phone: &Phone, server: Option<&str>) -> String {
         ("number", phone.number.as_deref()),
         ("display", phone.display.as_deref()),
         ("server", server),
+        ("port", Some(PORTS)),
         ("username", phone.username.as_deref()),
         ("password", password),
     ];

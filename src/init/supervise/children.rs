@@ -2,10 +2,13 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use nix::unistd::Pid;
+
 use super::unit::{self, Surroundings};
 use super::{Aside, HELPER_LIMIT, REAP_BATCH, Role, Supervisor};
-use crate::init::service::{Event, Exit, Moment};
+use crate::init::service::{Event, Exit, Moment, State};
 use crate::logd::syslog::{DEBUG, ERROR, WARNING, parse_line};
+use crate::sys::containment::Containment;
 use crate::sys::process;
 
 impl Supervisor {
@@ -37,6 +40,7 @@ impl Supervisor {
             paths: &self.paths,
             environment: &self.environment,
             has_log,
+            containment: &self.containment,
         };
         let Some(unit) = self.units.get_mut(index) else {
             return;
@@ -108,6 +112,7 @@ impl Supervisor {
             paths: &self.paths,
             environment: &self.environment,
             has_log,
+            containment: &self.containment,
         };
         let Some(unit) = self.units.get(index) else {
             return;
@@ -191,6 +196,9 @@ impl Supervisor {
                     // What it left behind in its group goes with it; the number is still its own.
                     process::signal_group(pid, libc::SIGKILL);
                     process::reap(pid);
+                    if let Role::Main(index) = role {
+                        self.sweep(index);
+                    }
                     self.ended(role, exit);
                 }
                 None => {
@@ -204,11 +212,32 @@ impl Supervisor {
         self.more_to_reap = true;
     }
 
+    /// Kills what escaped from a service whose main process has ended. Its orphans are our children by
+    /// now, so that nothing needs to be looked for when there is no stranger among these.
+    fn sweep(&mut self, index: usize) {
+        let known = |pid: Pid| self.roles.contains_key(&pid.as_raw());
+        let has_strangers = process::children().into_iter().any(|pid| !known(pid));
+        let is_cgroup = matches!(self.containment, Containment::Cgroup(_));
+        if !has_strangers && !is_cgroup {
+            return;
+        }
+        let name = self.name(index);
+        let killed = self.containment.kill_all(index, &name, &known);
+        if killed > 0 {
+            self.journal.say(
+                WARNING,
+                format!("{name}: killed {killed} processes that it left behind"),
+            );
+        }
+    }
+
     pub(super) fn ended(&mut self, role: Role, exit: Exit) {
         match role {
             Role::Main(index) => {
                 self.read_outcome(index);
+                let mut is_unheard = self.shutdown.is_stopping();
                 if let Some(unit) = self.units.get_mut(index) {
+                    is_unheard |= matches!(unit.life.state(), State::Starting { .. });
                     unit.process = None;
                     if let Some(outcome) = unit.outcome.take() {
                         self.outcomes.remove(&outcome.as_raw_fd());
@@ -216,7 +245,7 @@ impl Supervisor {
                     if unit.spec.is_log {
                         self.log_channel = None;
                         self.journal.switch_to_direct();
-                        if self.shutdown.is_stopping() {
+                        if is_unheard {
                             self.print_what_is_left();
                         }
                     }
@@ -229,7 +258,7 @@ impl Supervisor {
         }
     }
 
-    /// Prints what a log service that is gone for good left in the pipes.
+    /// Prints what waits in the pipes when the log service is gone for good, or never came to read them.
     fn print_what_is_left(&mut self) {
         let pipes = self
             .units

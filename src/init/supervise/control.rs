@@ -48,6 +48,14 @@ impl Supervisor {
             );
             return Reply::Refused { reason };
         };
+        let can_reload = self
+            .units
+            .get(index)
+            .is_some_and(|unit| unit.spec.reload.is_some());
+        if matches!(request, Request::Reload { .. }) && !can_reload {
+            let reason = format!("`{service}` cannot be reloaded: its unit has no `ExecReload=`");
+            return Reply::Refused { reason };
+        }
         self.journal
             .say(NOTICE, format!("{service}: {order} was ordered"));
         match request {
@@ -64,18 +72,7 @@ impl Supervisor {
             }
             Request::Restart { .. } => self.feed(index, Event::Restart),
             Request::Kill { .. } => self.feed(index, Event::Kill),
-            Request::Reload { .. } => {
-                let can = self
-                    .units
-                    .get(index)
-                    .is_some_and(|unit| unit.spec.reload.is_some());
-                if !can {
-                    let reason =
-                        format!("`{service}` cannot be reloaded: its unit has no `ExecReload=`");
-                    return Reply::Refused { reason };
-                }
-                self.run_helper(index, Role::Reload(index));
-            }
+            Request::Reload { .. } => self.run_helper(index, Role::Reload(index)),
             Request::Status => {}
         }
         Reply::Done
@@ -113,6 +110,7 @@ impl Supervisor {
             uptime_ms: millis(self.now()),
             ready_after_ms: self.ready_after.map(millis),
             volume: self.volume.clone(),
+            containment: self.containment.name().to_owned(),
             orphans_reaped: self.orphans_reaped,
             services: self.units.iter().map(service_status).collect(),
         }

@@ -10,7 +10,8 @@ use crate::config::paths::Paths;
 use crate::init::identity;
 use crate::init::service::Service;
 use crate::logd::syslog::{ERROR, INFO};
-use crate::sys::process::{self, Child, Launch, ProcessHandle};
+use crate::sys::containment::{self, Containment};
+use crate::sys::process::{self, Child, Identity, Launch, ProcessHandle};
 use crate::sys::socket::send_with_descriptor;
 use crate::units::spec::{Output, ServiceSpec};
 
@@ -64,6 +65,8 @@ pub struct Unit {
     pub spec: ServiceSpec,
     /// The services (by their place in the list) that must be up before it and down after it.
     pub waits_for: Vec<usize>,
+    /// Its place in the list of services.
+    pub index: usize,
     pub life: Service,
     /// Its start was ordered and waits for what it depends on.
     pub start_pending: bool,
@@ -83,12 +86,14 @@ pub struct Surroundings<'a> {
     pub environment: &'a [(String, String)],
     /// Whether a log service reads the pipes; otherwise outputs are PID 1's own.
     pub has_log: bool,
+    pub containment: &'a Containment,
 }
 
 impl Unit {
-    pub fn new(spec: ServiceSpec, waits_for: Vec<usize>) -> std::io::Result<Unit> {
+    pub fn new(index: usize, spec: ServiceSpec, waits_for: Vec<usize>) -> std::io::Result<Unit> {
         Ok(Unit {
             waits_for,
+            index,
             life: Service::new(&spec),
             start_pending: false,
             process: None,
@@ -143,7 +148,16 @@ impl Unit {
     fn launch(&self, command: &[String], around: &Surroundings<'_>) -> Result<Launch, String> {
         let spec = &self.spec;
         let (name, arguments) = command.split_first().ok_or("there is no command")?;
-        let identity = identity::of(spec)?;
+        let mut identity = identity::of(spec)?;
+        if let Some(mark) = around.containment.group(self.index) {
+            // Root's own services are marked too.
+            let root = || Identity {
+                uid: 0,
+                gid: 0,
+                groups: vec![0],
+            };
+            identity.get_or_insert_with(root).groups.push(mark);
+        }
         let mut environment: Vec<(String, String)> = around.environment.to_vec();
         if let Some(user) = &spec.user {
             let account = identity::user(user)?;
@@ -154,6 +168,7 @@ impl Unit {
         for (key, value) in &spec.environment {
             set(&mut environment, key, value);
         }
+        set(&mut environment, containment::VARIABLE, &spec.name);
         set(
             &mut environment,
             "NOTIFY_SOCKET",
@@ -185,7 +200,12 @@ impl Unit {
             limits: spec.limits.clone(),
             umask: spec.umask,
             no_new_privileges: spec.no_new_privileges,
+            cgroup: around
+                .containment
+                .entrance(&spec.name)
+                .map_err(|e| format!("cannot make its cgroup: {e}"))?,
             capabilities: spec.capabilities.clone(),
+            bounding_set: spec.bounding_set.clone(),
             stdout: output(spec.stdout, &self.stdout, std::io::stdout().as_fd())?,
             stderr: output(spec.stderr, &self.stderr, std::io::stderr().as_fd())?,
             environment,

@@ -4,11 +4,11 @@
 
 use super::stage::{Stage, check, errno};
 
-/// Takes every capability but `keep` out of the bounding set. Without CAP_SETPCAP this is not
+/// Takes every capability but those in `keep` and `bound` out of the bounding set. Without CAP_SETPCAP this is not
 /// possible; then no_new_privs and the change of user are what holds.
-pub unsafe fn drop_bounding_set(keep: &[u8]) -> Result<(), (Stage, i32)> {
+pub unsafe fn drop_bounding_set(keep: &[u8], bound: &[u8]) -> Result<(), (Stage, i32)> {
     for capability in 0..=63u8 {
-        if keep.contains(&capability) {
+        if keep.contains(&capability) || bound.contains(&capability) {
             continue;
         }
         let result = unsafe {

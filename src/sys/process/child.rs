@@ -105,6 +105,10 @@ impl<'a> Prepared<'a> {
             check(Stage::Session, libc::setsid())?;
             reset_signals();
             self.move_descriptors()?;
+            if let Some(entrance) = &self.launch.cgroup {
+                let written = libc::write(entrance.as_raw_fd(), b"0".as_ptr().cast(), 1);
+                check(Stage::Cgroup, if written < 0 { -1 } else { 0 })?;
+            }
             self.apply_limits()?;
             if let Some(mask) = self.launch.umask {
                 libc::umask(mask);
@@ -219,8 +223,9 @@ impl<'a> Prepared<'a> {
         };
         let keep = !self.launch.capabilities.is_empty();
         unsafe {
-            if identity.uid != 0 || keep {
-                drop_bounding_set(&self.launch.capabilities)?;
+            let bound = self.launch.bounding_set.as_deref();
+            if identity.uid != 0 || keep || bound.is_some() {
+                drop_bounding_set(&self.launch.capabilities, bound.unwrap_or_default())?;
             }
             if keep {
                 check(

@@ -7,6 +7,7 @@ use std::io;
 pub enum Stage {
     Session,
     Descriptors,
+    Cgroup,
     Limits,
     Groups,
     User,
@@ -17,9 +18,10 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub(super) const ALL: [Stage; 9] = [
+    pub(super) const ALL: [Stage; 10] = [
         Stage::Session,
         Stage::Descriptors,
+        Stage::Cgroup,
         Stage::Limits,
         Stage::Groups,
         Stage::User,
@@ -33,6 +35,7 @@ impl Stage {
         match self {
             Stage::Session => "starting a session",
             Stage::Descriptors => "arranging its descriptors",
+            Stage::Cgroup => "entering its cgroup",
             Stage::Limits => "setting its limits",
             Stage::Groups => "setting its groups",
             Stage::User => "becoming its user",
