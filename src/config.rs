@@ -186,7 +186,8 @@ fn nearest_hint(name: &str) -> String {
         .iter()
         .map(|variable| (distance(name, variable.name), variable.name))
         .min()
-        .filter(|(distance, known)| *distance <= known.len() / 3);
+        // What all names have in common is no likeness.
+        .filter(|(distance, known)| *distance <= known.trim_start_matches(PREFIX).len() / 3);
     match best {
         Some((_, known)) => format!("did you mean {known}?"),
         None => "`switchhook init --help` lists the variables".to_owned(),
