@@ -109,6 +109,7 @@ mod tests {
             pid: Some(7),
             restarts: 0,
             last_exit: None,
+            status: None,
         };
         let status = Status {
             phase: "serving".into(),

@@ -7,6 +7,7 @@ pub mod control;
 pub mod hooks;
 pub mod identity;
 pub mod journal;
+pub mod notify;
 pub mod order;
 pub mod service;
 pub mod shutdown;

@@ -2,10 +2,13 @@
 //!
 //! Reads no file and asks no system; `init::boot` brings the texts. Invariant: a set holds each name once.
 
+pub mod calendar;
 pub mod capability;
+pub mod condition;
 pub mod directives;
 pub mod exit;
 pub mod service_file;
+pub mod signal;
 pub mod socket_file;
 pub mod spec;
 pub mod syntax;
@@ -53,6 +56,18 @@ pub fn read_all(units: &[UnitText]) -> (UnitSet, Vec<Finding>) {
             if !service.sockets.contains(&socket.name) {
                 service.sockets.push(socket.name.clone());
             }
+        }
+    }
+    let before: Vec<(String, String)> = set
+        .services
+        .iter()
+        .flat_map(|s| s.before.iter().map(|later| (later.clone(), s.name.clone())))
+        .collect();
+    for (later, earlier) in before {
+        if let Some(service) = set.services.iter_mut().find(|s| s.name == later)
+            && !service.after.contains(&earlier)
+        {
+            service.after.push(earlier);
         }
     }
     for socket in &set.sockets {

@@ -116,6 +116,7 @@ mod tests {
                 pid: Some(17),
                 restarts: 1,
                 last_exit: Some("signal 9".into()),
+                status: None,
             }],
             ..Status::default()
         };

@@ -69,6 +69,8 @@ pub struct ServiceStatus {
     pub pid: Option<i32>,
     pub restarts: u64,
     pub last_exit: Option<String>,
+    /// Its own word on how it does (sd_notify, STATUS=).
+    pub status: Option<String>,
 }
 
 /// One connected client.

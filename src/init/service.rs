@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 pub use crate::units::exit::Exit;
-use crate::units::spec::{Readiness, Restart, ServiceSpec};
+use crate::units::exit::ExitSet;
+use crate::units::spec::{CrashLoop, Readiness, Restart, ServiceSpec};
 
 /// A point in time: the duration since PID 1 started.
 pub type Moment = Duration;
@@ -15,6 +16,10 @@ pub type Moment = Duration;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause of the back-off.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// So many failures in a row, none of them after a stable time, are a crash loop.
+const CRASH_LOOP: u32 = 20;
+/// The pause in a crash loop: the appliance stays answerable, and a mended cause is still found.
+const CRASH_LOOP_PAUSE: Duration = Duration::from_secs(300);
 /// After this time in service earlier failures are forgotten.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 /// A stop signal sent before readiness is repeated at this interval: a program may not listen yet.
@@ -48,6 +53,8 @@ pub enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     Start,
+    /// Its conditions do not hold: it is done without having run.
+    Skip,
     /// Stop now: SIGTERM, grace, SIGKILL.
     Stop,
     /// Take no new work, then stop; `budget` bounds the wait for the work to end.
@@ -69,6 +76,14 @@ pub enum Event {
         exit: Exit,
         jitter: i8,
     },
+    /// `WATCHDOG=1`: it lives.
+    Watchdog,
+    /// `WATCHDOG_USEC`: from now on it speaks at least this often.
+    WatchdogInterval(Duration),
+    /// It does not live, by its own word or a probe's.
+    WatchdogFailed,
+    /// `EXTEND_TIMEOUT_USEC`: it needs this much longer to start or to stop.
+    ExtendTimeout(Duration),
     /// The moment of `deadline()` has come.
     Deadline,
 }
@@ -77,9 +92,14 @@ pub enum Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     Spawn,
+    /// The stop signal.
     Terminate,
+    /// SIGABRT: it does not answer, a core may tell why.
+    Abort,
     Kill,
     Drain,
+    /// The service cannot be kept up and its unit says that the container ends then.
+    EndAppliance,
     Note(Note),
 }
 
@@ -94,6 +114,8 @@ pub enum Note {
     DrainedOut,
     DrainBudgetSpent,
     Killing,
+    WatchdogMissed,
+    CrashLoop,
     GivenUp,
 }
 
@@ -106,6 +128,14 @@ pub struct Service {
     start_timeout: Option<Duration>,
     stop_timeout: Duration,
     drains: bool,
+    success: ExitSet,
+    prevent_restart: ExitSet,
+    force_restart: ExitSet,
+    start_limit: Option<(u32, Duration)>,
+    crash_loop: CrashLoop,
+    watchdog: Option<Duration>,
+    watchdog_due: Option<Moment>,
+    starts: Vec<Moment>,
     state: State,
     wanted: bool,
     start_again: bool,
@@ -125,6 +155,14 @@ impl Service {
             start_timeout: spec.start_timeout,
             stop_timeout: spec.stop_timeout,
             drains: spec.drain.is_some(),
+            success: spec.success_exit.clone(),
+            prevent_restart: spec.prevent_restart.clone(),
+            force_restart: spec.force_restart.clone(),
+            start_limit: spec.start_limit_burst.zip(spec.start_limit_interval),
+            crash_loop: spec.crash_loop,
+            watchdog: spec.watchdog,
+            watchdog_due: None,
+            starts: Vec::new(),
             state: State::Idle,
             wanted: false,
             start_again: false,
@@ -177,7 +215,8 @@ impl Service {
             State::Stopping { kill_at, repeat_at } => {
                 Some(repeat_at.map_or(kill_at, |at| at.min(kill_at)))
             }
-            State::Idle | State::Running { .. } | State::Killed | State::Finished { .. } => None,
+            State::Running { .. } => self.watchdog_due,
+            State::Idle | State::Killed | State::Finished { .. } => None,
         }
     }
 
@@ -185,6 +224,13 @@ impl Service {
     pub fn step(&mut self, event: Event, now: Moment) -> Vec<Effect> {
         match event {
             Event::Start => self.start(now),
+            Event::Skip => {
+                if !self.is_alive() {
+                    self.wanted = true;
+                    self.state = State::Finished { ok: true };
+                }
+                vec![]
+            }
             Event::Stop => self.stop(now, false),
             Event::Restart => self.stop(now, true),
             Event::Drain { budget } => self.drain(budget, now),
@@ -193,6 +239,13 @@ impl Service {
             Event::ExecFailed => vec![],
             Event::Ready => self.ready(now),
             Event::Exited { exit, jitter } => self.exited(exit, jitter, now),
+            Event::Watchdog => self.watchdog(now),
+            Event::WatchdogInterval(interval) => {
+                self.watchdog = Some(interval).filter(|interval| !interval.is_zero());
+                self.watchdog(now)
+            }
+            Event::WatchdogFailed => self.watchdog_failed(now),
+            Event::ExtendTimeout(more) => self.extend(more, now),
             Event::Deadline => self.deadline_passed(now),
         }
     }
@@ -215,6 +268,7 @@ impl Service {
     fn spawn(&mut self, now: Moment) -> Vec<Effect> {
         self.started_at = now;
         self.in_service_since = None;
+        self.watchdog_due = None;
         self.state = State::Starting {
             ready_by: self
                 .start_timeout
@@ -301,6 +355,7 @@ impl Service {
     fn in_service(&mut self, now: Moment) -> Vec<Effect> {
         self.state = State::Running { since: now };
         self.in_service_since = Some(now);
+        self.watchdog(now);
         vec![Effect::Note(Note::Ready {
             after: now.saturating_sub(self.started_at),
         })]
@@ -313,7 +368,8 @@ impl Service {
             before,
             State::Draining { .. } | State::Stopping { .. } | State::Killed
         ) && !self.wanted;
-        let is_done = self.readiness == Readiness::Oneshot && exit.is_success();
+        let is_success = exit.is_success() || self.success.contains(exit);
+        let is_done = self.readiness == Readiness::Oneshot && is_success;
         let mut effects = vec![Effect::Note(Note::Ended {
             exit,
             expected: was_ordered || is_done || self.start_again,
@@ -328,12 +384,12 @@ impl Service {
         } else if is_done {
             self.state = State::Finished { ok: true };
         } else if !self.restarts_after(exit) {
-            self.state = State::Finished {
-                ok: exit.is_success(),
-            };
+            self.state = State::Finished { ok: is_success };
             effects.push(Effect::Note(Note::GivenUp));
+        } else if self.is_over_start_limit(now) {
+            effects.extend(self.crash_loops(now));
         } else {
-            let pause = self.next_pause(jitter, now);
+            let pause = self.next_pause(jitter);
             self.restarts += 1;
             effects.push(Effect::Note(Note::Restarting { pause }));
             if pause.is_zero() {
@@ -348,23 +404,105 @@ impl Service {
     }
 
     fn restarts_after(&self, exit: Exit) -> bool {
+        if self.prevent_restart.contains(exit) {
+            return false;
+        }
+        if self.force_restart.contains(exit) {
+            return true;
+        }
+        let is_success = exit.is_success() || self.success.contains(exit);
         match self.restart {
             Restart::No => false,
             Restart::Always => true,
-            Restart::OnSuccess => exit.is_success(),
-            Restart::OnFailure => !exit.is_success(),
+            Restart::OnSuccess => is_success,
+            Restart::OnFailure => !is_success,
             Restart::OnAbnormal | Restart::OnAbort => matches!(exit, Exit::Signal(_)),
         }
     }
 
-    /// None for the first failure after a stable time, then 100 ms doubling up to 30 s.
-    fn next_pause(&mut self, jitter: i8, now: Moment) -> Duration {
+    /// `StartLimitBurst=` within `StartLimitIntervalSec=`, or a crash loop by our own measure.
+    fn is_over_start_limit(&mut self, now: Moment) -> bool {
         let was_stable = self
             .in_service_since
             .is_some_and(|since| now.saturating_sub(since) >= STABLE_AFTER);
         if was_stable {
             self.failures = 0;
+            self.starts.clear();
         }
+        self.starts.push(self.started_at);
+        match self.start_limit {
+            Some((burst, interval)) => {
+                self.starts
+                    .retain(|start| now.saturating_sub(*start) <= interval);
+                u32::try_from(self.starts.len()).unwrap_or(u32::MAX) > burst
+            }
+            None => {
+                self.starts.clear();
+                self.failures >= CRASH_LOOP
+            }
+        }
+    }
+
+    fn crash_loops(&mut self, now: Moment) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.failures <= CRASH_LOOP {
+            effects.push(Effect::Note(Note::CrashLoop));
+        }
+        self.failures = self.failures.max(CRASH_LOOP).saturating_add(1);
+        self.starts.clear();
+        match self.crash_loop {
+            CrashLoop::Retry => {
+                self.restarts += 1;
+                let pause = CRASH_LOOP_PAUSE;
+                effects.push(Effect::Note(Note::Restarting { pause }));
+                self.state = State::Pausing {
+                    until: now.saturating_add(pause),
+                };
+            }
+            CrashLoop::Stop => {
+                self.state = State::Finished { ok: false };
+                effects.push(Effect::Note(Note::GivenUp));
+            }
+            CrashLoop::Exit => {
+                self.state = State::Finished { ok: false };
+                effects.extend([Effect::Note(Note::GivenUp), Effect::EndAppliance]);
+            }
+        }
+        effects
+    }
+
+    fn watchdog(&mut self, now: Moment) -> Vec<Effect> {
+        if matches!(self.state, State::Running { .. }) {
+            self.watchdog_due = self.watchdog.map(|interval| now.saturating_add(interval));
+        }
+        vec![]
+    }
+
+    fn watchdog_failed(&mut self, now: Moment) -> Vec<Effect> {
+        if !matches!(self.state, State::Running { .. }) {
+            return vec![];
+        }
+        self.state = State::Stopping {
+            kill_at: now.saturating_add(self.stop_timeout),
+            repeat_at: None,
+        };
+        vec![Effect::Note(Note::WatchdogMissed), Effect::Abort]
+    }
+
+    fn extend(&mut self, more: Duration, now: Moment) -> Vec<Effect> {
+        let later = now.saturating_add(more);
+        match &mut self.state {
+            State::Starting {
+                ready_by: Some(at), ..
+            } => *at = (*at).max(later),
+            State::Stopping { kill_at, .. } => *kill_at = (*kill_at).max(later),
+            _ => {}
+        }
+        vec![]
+    }
+
+    /// None for the first failure after a stable time, then 100 ms doubling up to 30 s.
+    fn next_pause(&mut self, jitter: i8) -> Duration {
         self.failures = self.failures.saturating_add(1);
         if let Some(fixed) = self.restart_pause {
             return fixed;
@@ -402,7 +540,8 @@ impl Service {
                 };
                 vec![Effect::Terminate]
             }
-            State::Idle | State::Running { .. } | State::Killed | State::Finished { .. } => vec![],
+            State::Running { .. } => self.watchdog_failed(now),
+            State::Idle | State::Killed | State::Finished { .. } => vec![],
         }
     }
 }

@@ -56,13 +56,16 @@ fn below_root(listener: &Listen, paths: &Paths) -> Listen {
     match listener {
         Listen::UnixStream(path) => Listen::UnixStream(move_path(path)),
         Listen::UnixDatagram(path) => Listen::UnixDatagram(move_path(path)),
+        Listen::UnixSequential(path) => Listen::UnixSequential(move_path(path)),
         net => net.clone(),
     }
 }
 
 fn text(listener: &Listen) -> String {
     match listener {
-        Listen::UnixStream(path) | Listen::UnixDatagram(path) => format!("`{path}`"),
+        Listen::UnixStream(path) | Listen::UnixDatagram(path) | Listen::UnixSequential(path) => {
+            format!("`{path}`")
+        }
         Listen::Tcp(address) => format!("tcp {address}"),
         Listen::Udp(address) => format!("udp {address}"),
     }

@@ -7,6 +7,7 @@
 mod children;
 mod control;
 mod hooks;
+mod notify;
 mod phases;
 pub mod unit;
 
@@ -27,14 +28,13 @@ use super::shutdown::{self, Phase, Shutdown};
 use crate::config::Config;
 use crate::config::paths::Paths;
 use crate::logd::OWN_NAME;
-use crate::logd::syslog::{DEBUG, ERROR, NOTICE, WARNING};
+use crate::logd::syslog::{DEBUG, ERROR, INFO, NOTICE, WARNING};
 use crate::sys::clock::Stopwatch;
 use crate::sys::containment::Containment;
 use crate::sys::process::{self, ProcessHandle};
 use crate::sys::signal::{Request, Signals};
-use crate::sys::socket::receive_notify;
 use crate::units::UnitSet;
-use unit::{OutputPipe, Unit};
+use unit::{OutputPipe, Surroundings, Unit};
 
 /// How many ended children are reaped before other events get their turn.
 const REAP_BATCH: usize = 256;
@@ -288,6 +288,11 @@ impl Supervisor {
         match effect {
             Effect::Spawn => self.spawn(index),
             Effect::Terminate => self.terminate(index),
+            Effect::Abort => self.signal(index, libc::SIGABRT),
+            Effect::EndAppliance => {
+                self.exit_code = self.exit_code.max(super::EXIT_FAILED);
+                self.stop_ordered();
+            }
             Effect::Kill => {
                 if let Some((pid, _)) = self.units.get(index).and_then(|unit| unit.process.as_ref())
                 {
@@ -310,19 +315,6 @@ impl Supervisor {
     /// -20 to 20, from the clock's fast digits: only spreads restarts, nothing depends on it.
     fn jitter(&self) -> i8 {
         i8::try_from(self.now().subsec_nanos() % 41).unwrap_or(20) - 20
-    }
-
-    fn read_notify(&mut self) {
-        while let Some((pid, datagram)) = receive_notify(self.notify.as_raw_fd()) {
-            let Some(Role::Main(index)) = self.roles.get(&pid).copied() else {
-                continue;
-            };
-            let text = String::from_utf8_lossy(&datagram).into_owned();
-            if text.lines().any(|line| line == "READY=1") {
-                self.read_outcome(index);
-                self.feed(index, Event::Ready);
-            }
-        }
     }
 
     fn deadlines(&mut self) {
@@ -357,12 +349,42 @@ impl Supervisor {
         if self.shutdown.phase() == Phase::Serving {
             for index in 0..self.units.len() {
                 if self.may_start(index) {
-                    self.feed(index, Event::Start);
+                    self.start(index);
                 }
             }
             self.note_first_readiness();
         }
         self.advance_phase();
+    }
+
+    /// Starts a service, unless its conditions say that it is not for now.
+    fn start(&mut self, index: usize) {
+        let around = self.surroundings();
+        let unmet = self
+            .units
+            .get(index)
+            .and_then(|unit| unit.unmet_condition(&around));
+        match unmet {
+            None => self.feed(index, Event::Start),
+            Some(reason) => {
+                let name = self.name(index);
+                self.journal
+                    .say(INFO, format!("{name}: not started: {reason}"));
+                if let Some(unit) = self.units.get_mut(index) {
+                    unit.start_pending = false;
+                }
+                self.feed(index, Event::Skip);
+            }
+        }
+    }
+
+    fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings {
+            paths: &self.paths,
+            environment: &self.environment,
+            has_log: self.log_unit().is_some(),
+            containment: &self.containment,
+        }
     }
 
     fn may_start(&self, index: usize) -> bool {
@@ -377,7 +399,12 @@ impl Supervisor {
     }
 
     fn all_up(&self) -> bool {
-        self.units.iter().all(|unit| unit.life.is_up())
+        let is_fine = |unit: &Unit| {
+            // A service that starts only by order is no trouble while nobody orders it.
+            let is_waited_for = unit.spec.starts || unit.life.is_wanted() || unit.start_pending;
+            unit.life.is_up() || !is_waited_for
+        };
+        self.units.iter().all(is_fine)
     }
 
     fn note_first_readiness(&mut self) {
@@ -442,6 +469,13 @@ impl Supervisor {
                     format!("{name}: did not end in its grace; killing it"),
                 )
             }
+            Note::WatchdogMissed => (ERROR, format!("{name}: gives no sign of life; ending it")),
+            Note::CrashLoop => (
+                ERROR,
+                format!(
+                    "{name}: fails again and again; see what it said, mend it, then `switchhook start {name}`"
+                ),
+            ),
             Note::GivenUp => (ERROR, format!("{name}: is not started again (Restart=)")),
         };
         self.journal.say(severity, text);

@@ -30,6 +30,10 @@ pub struct Launch {
     pub identity: Option<Identity>,
     pub limits: Vec<Limit>,
     pub umask: Option<u32>,
+    /// -20 to 19 (setpriority(2)).
+    pub nice: Option<i8>,
+    /// -1000 to 1000 (proc(5), oom_score_adj).
+    pub oom_score_adjust: Option<i16>,
     pub no_new_privileges: bool,
     /// `cgroup.procs` of the cgroup that the child enters.
     pub cgroup: Option<OwnedFd>,

@@ -29,6 +29,7 @@ pub fn bind_listener(what: &Listen, options: BindOptions) -> io::Result<OwnedFd>
     match what {
         Listen::UnixStream(path) => bind_unix(Path::new(path), SockType::Stream, options),
         Listen::UnixDatagram(path) => bind_unix(Path::new(path), SockType::Datagram, options),
+        Listen::UnixSequential(path) => bind_unix(Path::new(path), SockType::SeqPacket, options),
         Listen::Tcp(address) => bind_net(*address, SockType::Stream, options),
         Listen::Udp(address) => bind_net(*address, SockType::Datagram, options),
     }
@@ -48,7 +49,7 @@ fn bind_unix(path: &Path, kind: SockType, options: BindOptions) -> io::Result<Ow
     if let Some((uid, gid)) = options.owner {
         std::os::unix::fs::chown(path, Some(uid), Some(gid))?;
     }
-    if kind == SockType::Stream {
+    if kind != SockType::Datagram {
         listen(&fd, backlog(options))?;
     }
     Ok(fd)
@@ -95,29 +96,42 @@ pub fn bind_notify(path: &Path) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// One datagram of a service and the pid of its sender. `None`: nothing is waiting.
-pub fn receive_notify(fd: RawFd) -> Option<(i32, Vec<u8>)> {
+/// One datagram of the notify socket.
+#[derive(Debug)]
+pub struct Notification {
+    /// The sender's pid by the kernel's word; 0 when it is not in our namespace.
+    pub sender: i32,
+    pub text: Vec<u8>,
+    pub descriptors: Vec<OwnedFd>,
+}
+
+/// The next datagram of a service. `None`: nothing is waiting.
+pub fn receive_notify(fd: RawFd) -> Option<Notification> {
     let mut buffer = [0u8; 4096];
-    let mut space = nix::cmsg_space!(nix::sys::socket::UnixCredentials, [RawFd; 4]);
+    let mut space = nix::cmsg_space!(nix::sys::socket::UnixCredentials, [RawFd; 16]);
     let mut parts = [IoSliceMut::new(&mut buffer)];
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
     let received = recvmsg::<()>(fd, &mut parts, Some(&mut space), flags).ok()?;
     let length = received.bytes;
-    let mut sender = None;
+    let mut sender = 0;
+    let mut descriptors = Vec::new();
     for message in received.cmsgs().ok()? {
         match message {
-            ControlMessageOwned::ScmCredentials(credentials) => sender = Some(credentials.pid()),
-            // Descriptors that nobody asked for are closed, or a service could exhaust ours.
-            ControlMessageOwned::ScmRights(fds) => {
-                for fd in fds {
-                    let _ = nix::unistd::close(fd);
-                }
+            ControlMessageOwned::ScmCredentials(credentials) => sender = credentials.pid(),
+            ControlMessageOwned::ScmRights(raw) => {
+                // SAFETY: the kernel has just installed these descriptors for us.
+                let owned = |fd| unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) };
+                descriptors.extend(raw.into_iter().map(owned));
             }
             _ => {}
         }
     }
-    let datagram = buffer.get(..length).unwrap_or_default().to_vec();
-    Some((sender.unwrap_or(0), datagram))
+    let text = buffer.get(..length).unwrap_or_default().to_vec();
+    Some(Notification {
+        sender,
+        text,
+        descriptors,
+    })
 }
 
 /// Sends `text` as one message, with a descriptor if one is given. Never waits.

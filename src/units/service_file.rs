@@ -4,54 +4,24 @@
 
 use std::time::Duration;
 
+use super::condition::Condition;
 use super::spec::{
-    Finding, Limit, LimitResource, Output, Readiness, Restart, RuntimeDirectory, ServiceSpec,
-    Severity,
+    CrashLoop, EnvironmentFile, Finding, KillMode, Limit, LimitResource, NotifyAccess, Output,
+    Readiness, Restart, RuntimeDirectory, ServiceSpec, Severity,
 };
 use super::unit_file::{self, Assignment, Source};
-use super::{capability, value};
-
-/// The grace between SIGTERM and SIGKILL when a unit names none.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// The time a service may take to become ready when a unit names none.
-const START_TIMEOUT: Duration = Duration::from_secs(90);
+use super::{capability, signal, value};
 
 /// Reads the unit `name` (without suffix) from its file and drop-ins, in order.
 pub fn read(name: &str, sources: &[Source]) -> (Option<ServiceSpec>, Vec<Finding>) {
     let (assignments, mut findings) = unit_file::collect(sources, &["Unit", "Service", "Install"]);
-    let mut spec = ServiceSpec {
-        name: name.to_owned(),
-        description: name.to_owned(),
-        readiness: Readiness::Exec,
-        command: Vec::new(),
-        reload: None,
-        drain: None,
-        is_log: false,
-        user: None,
-        group: None,
-        supplementary_groups: Vec::new(),
-        environment: Vec::new(),
-        working_directory: None,
-        runtime_directories: Vec::new(),
-        restart: Restart::No,
-        restart_pause: None,
-        start_timeout: Some(START_TIMEOUT),
-        stop_timeout: STOP_TIMEOUT,
-        limits: Vec::new(),
-        no_new_privileges: false,
-        capabilities: Vec::new(),
-        bounding_set: None,
-        umask: None,
-        stdout: Output::Log,
-        stderr: Output::Log,
-        after: Vec::new(),
-        requires: Vec::new(),
-        sockets: Vec::new(),
-    };
+    let mut spec = ServiceSpec::new(name, Vec::new());
     let mut directory_mode = 0o755;
     for assignment in &assignments {
-        if let Err(text) = assign(&mut spec, &mut directory_mode, assignment) {
-            findings.push(assignment.error(text));
+        match assign(&mut spec, &mut directory_mode, assignment) {
+            Err(text) if assignment.obeyed => findings.push(assignment.error(text)),
+            // What has no effect cannot be wrong in a way that matters.
+            Ok(()) | Err(_) => {}
         }
     }
     for directory in &mut spec.runtime_directories {
@@ -75,6 +45,7 @@ fn assign(spec: &mut ServiceSpec, directory_mode: &mut u32, a: &Assignment) -> R
     match a.key.as_str() {
         "Description" => spec.description = text.to_owned(),
         "After" => extend_or_reset(&mut spec.after, names(text)),
+        "Before" => extend_or_reset(&mut spec.before, names(text)),
         "Requires" => extend_or_reset(&mut spec.requires, names(text)),
         "Sockets" => extend_or_reset(&mut spec.sockets, names(text)),
         "Type" => {
@@ -92,6 +63,14 @@ fn assign(spec: &mut ServiceSpec, directory_mode: &mut u32, a: &Assignment) -> R
         "ExecStart" => spec.command = command(text)?,
         "ExecReload" => spec.reload = Some(command(text)?).filter(|c| !c.is_empty()),
         "X-Drain" => spec.drain = Some(command(text)?).filter(|c| !c.is_empty()),
+        "X-CrashLoop" => {
+            spec.crash_loop = match text {
+                "retry" => CrashLoop::Retry,
+                "stop" => CrashLoop::Stop,
+                "exit" => CrashLoop::Exit,
+                other => return Err(format!("`{other}` is not retry, stop or exit")),
+            }
+        }
         "X-Role" if text == "log" => spec.is_log = true,
         "X-Role" => return Err(format!("`{text}` is not a role; the only one is `log`")),
         "User" => spec.user = Some(text.to_owned()).filter(|t| !t.is_empty()),
@@ -163,6 +142,74 @@ fn assign(spec: &mut ServiceSpec, directory_mode: &mut u32, a: &Assignment) -> R
         }
         "StandardOutput" => spec.stdout = output(text)?,
         "StandardError" => spec.stderr = output(text)?,
+        _ => return assign_life(spec, a, text),
+    }
+    Ok(())
+}
+
+/// The directives of a service's life besides its program: starts, ends, signals, surroundings.
+fn assign_life(spec: &mut ServiceSpec, a: &Assignment, text: &str) -> Result<(), String> {
+    match a.key.as_str() {
+        "RemainAfterExit" => spec.remain_after_exit = value::boolean(text)?,
+        "SuccessExitStatus" => spec.success_exit.extend(text)?,
+        "RestartPreventExitStatus" => spec.prevent_restart.extend(text)?,
+        "RestartForceExitStatus" => spec.force_restart.extend(text)?,
+        "WatchdogSec" => spec.watchdog = value::time_span(text)?.filter(|t| !t.is_zero()),
+        "NotifyAccess" => {
+            spec.notify_access = match text {
+                "none" => NotifyAccess::None,
+                "main" => NotifyAccess::Main,
+                "exec" => NotifyAccess::Exec,
+                "all" => NotifyAccess::All,
+                other => return Err(format!("`{other}` is not none, main, exec or all")),
+            }
+        }
+        "KillSignal" => spec.kill_signal = signal::number(text)?,
+        "KillMode" => {
+            spec.kill_mode = match text {
+                "control-group" => KillMode::ControlGroup,
+                "mixed" => KillMode::Mixed,
+                "process" => KillMode::Process,
+                "none" => KillMode::None,
+                other => {
+                    return Err(format!(
+                        "`{other}` is not control-group, mixed, process or none"
+                    ));
+                }
+            }
+        }
+        "EnvironmentFile" if text.is_empty() => spec.environment_files.clear(),
+        "EnvironmentFile" => {
+            let path = text.strip_prefix('-').unwrap_or(text);
+            if !path.starts_with('/') {
+                return Err(format!("`{path}` is not an absolute path"));
+            }
+            spec.environment_files.push(EnvironmentFile {
+                path: path.to_owned(),
+                optional: text.starts_with('-'),
+            });
+        }
+        "PassEnvironment" => {
+            let words = value::words(text)?;
+            if let Some(bad) = words.iter().find(|word| !value::is_variable_name(word)) {
+                return Err(format!("`{bad}` is not the name of a variable"));
+            }
+            extend_or_reset(&mut spec.pass_environment, words);
+        }
+        "UnsetEnvironment" => extend_or_reset(&mut spec.unset_environment, value::words(text)?),
+        "OOMScoreAdjust" => spec.oom_score_adjust = Some(value::number(text, -1000, 1000)?),
+        "Nice" => spec.nice = Some(value::number(text, -20, 19)?),
+        // systemd's older name stands in [Service].
+        "StartLimitIntervalSec" | "StartLimitInterval" => {
+            spec.start_limit_interval = value::time_span(text)?.filter(|t| !t.is_zero());
+        }
+        "StartLimitBurst" => spec.start_limit_burst = Some(value::number(text, 0, u32::MAX)?),
+        "ConditionPathExists" | "ConditionEnvironment" if text.is_empty() => {
+            spec.conditions.clear();
+        }
+        "ConditionPathExists" => spec.conditions.push(Condition::path_exists(text)?),
+        "ConditionEnvironment" => spec.conditions.push(Condition::environment(text)?),
+        "FileDescriptorStoreMax" => spec.descriptor_store = value::number(text, 0, 4096)?,
         other => {
             return Err(format!(
                 "`{other}=` does not belong into section [{}]",
@@ -249,70 +296,4 @@ fn extend_or_reset(list: &mut Vec<String>, more: Vec<String>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn source(text: &str) -> Vec<Source> {
-        vec![Source {
-            file: "a.service".to_owned(),
-            text: text.to_owned(),
-        }]
-    }
-
-    #[test]
-    fn a_full_unit_becomes_a_spec() {
-        let (spec, findings) = read(
-            "asterisk",
-            &source(
-                "[Unit]\nAfter=network.target logd.service\n[Service]\nType=notify\nUser=asterisk\n\
-                 ExecStart=/usr/sbin/asterisk -f -C '/etc/a b'\nRestart=always\nLimitCORE=infinity\n\
-                 RuntimeDirectory=asterisk\nRuntimeDirectoryMode=0750\nTimeoutStopSec=5\nStandardOutput=null\n",
-            ),
-        );
-        let spec = spec.unwrap();
-        assert!(findings.is_empty(), "{findings:?}");
-        assert_eq!(spec.command, ["/usr/sbin/asterisk", "-f", "-C", "/etc/a b"]);
-        assert_eq!(spec.after, ["logd"]);
-        assert_eq!(spec.readiness, Readiness::Notify);
-        assert_eq!(spec.stop_timeout, Duration::from_secs(5));
-        assert_eq!(spec.runtime_directories[0].mode, 0o750);
-        assert_eq!(spec.stdout, Output::Null);
-    }
-
-    #[test]
-    fn what_would_weaken_security_is_an_error_and_the_rest_is_named() {
-        let (spec, findings) = read(
-            "a",
-            &source("[Service]\nExecStart=/bin/a\nDynamicUser=yes\nPrivateTmp=yes\nFrobnicate=1\n"),
-        );
-        assert!(spec.is_none());
-        let shown: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        insta::assert_snapshot!(shown.join("\n"), @r"
-        a.service:3: `DynamicUser=` is refused: name a user with `User=`
-        a.service:4: `PrivateTmp=` is ignored: the container is the sandbox
-        a.service:5: `Frobnicate=` is not a directive that we know; ignored
-        ");
-    }
-
-    #[test]
-    fn a_unit_without_a_command_is_an_error() {
-        let (spec, findings) = read("a", &source("[Service]\nType=notify\n"));
-        assert!(spec.is_none());
-        assert_eq!(findings.len(), 1);
-    }
-
-    #[test]
-    fn a_drop_in_overrides_the_file() {
-        let mut sources = source("[Service]\nExecStart=/bin/a\nRestart=no\nEnvironment=A=1 B=2\n");
-        sources.push(Source {
-            file: "a.service.d/x.conf".to_owned(),
-            text: "[Service]\nRestart=always\nEnvironment=A=3\n".to_owned(),
-        });
-        let spec = read("a", &sources).0.unwrap();
-        assert_eq!(spec.restart, Restart::Always);
-        assert_eq!(
-            spec.environment,
-            [("B".into(), "2".into()), ("A".into(), "3".into())]
-        );
-    }
-}
+mod tests;

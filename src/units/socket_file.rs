@@ -20,10 +20,14 @@ pub fn read(name: &str, sources: &[Source]) -> (Option<SocketSpec>, Vec<Finding>
         mode: 0o666,
         free_bind: false,
         backlog: 128,
+        reuse_port: false,
+        remove_on_stop: false,
+        descriptor_name: None,
     };
     for assignment in &assignments {
-        if let Err(text) = assign(&mut spec, assignment) {
-            findings.push(assignment.error(text));
+        match assign(&mut spec, assignment) {
+            Err(text) if assignment.obeyed => findings.push(assignment.error(text)),
+            Ok(()) | Err(_) => {}
         }
     }
     if spec.listeners.is_empty() && !findings.iter().any(|f| f.severity == Severity::Error) {
@@ -31,7 +35,7 @@ pub fn read(name: &str, sources: &[Source]) -> (Option<SocketSpec>, Vec<Finding>
             file: sources.first().map(|s| s.file.clone()).unwrap_or_default(),
             line: 0,
             severity: Severity::Error,
-            text: "no `ListenStream=` or `ListenDatagram=`: there is nothing to bind".to_owned(),
+            text: "no `ListenStream=` or other `Listen...=`: there is nothing to bind".to_owned(),
         });
     }
     let usable = !findings.iter().any(|f| f.severity == Severity::Error);
@@ -42,7 +46,9 @@ fn assign(spec: &mut SocketSpec, a: &Assignment) -> Result<(), String> {
     let text = value::specifiers(&a.value, &spec.name, ".socket")?;
     let text = text.as_str();
     match a.key.as_str() {
-        "ListenStream" | "ListenDatagram" if text.is_empty() => spec.listeners.clear(),
+        "ListenStream" | "ListenDatagram" | "ListenSequentialPacket" if text.is_empty() => {
+            spec.listeners.clear();
+        }
         "ListenStream" => spec.listeners.push(match address(text)? {
             Address::Path(path) => Listen::UnixStream(path),
             Address::Net(net) => Listen::Tcp(net),
@@ -51,9 +57,31 @@ fn assign(spec: &mut SocketSpec, a: &Assignment) -> Result<(), String> {
             Address::Path(path) => Listen::UnixDatagram(path),
             Address::Net(net) => Listen::Udp(net),
         }),
+        "ListenSequentialPacket" => spec.listeners.push(match address(text)? {
+            Address::Path(path) => Listen::UnixSequential(path),
+            Address::Net(_) => {
+                return Err(format!(
+                    "`{text}` is not a path; only unix sockets are of this kind"
+                ));
+            }
+        }),
+        "Accept" if value::boolean(text)? => {
+            return Err(
+                "a service takes its listener itself; write no, or leave it out".to_owned(),
+            );
+        }
+        "ReusePort" => spec.reuse_port = value::boolean(text)?,
+        "RemoveOnStop" => spec.remove_on_stop = value::boolean(text)?,
+        "FileDescriptorName" => {
+            let plain = |c: char| c.is_ascii_graphic() && c != ':';
+            if text.len() > 255 || !text.chars().all(plain) {
+                return Err(format!("`{text}` is not a name without spaces and colons"));
+            }
+            spec.descriptor_name = Some(text.to_owned()).filter(|name| !name.is_empty());
+        }
         "Service" => spec.service = text.trim_end_matches(".service").to_owned(),
-        "SocketUser" => spec.user = Some(text.to_owned()),
-        "SocketGroup" => spec.group = Some(text.to_owned()),
+        "SocketUser" => spec.user = Some(text.to_owned()).filter(|name| !name.is_empty()),
+        "SocketGroup" => spec.group = Some(text.to_owned()).filter(|name| !name.is_empty()),
         "SocketMode" => {
             spec.mode = u32::from_str_radix(text, 8)
                 .ok()
@@ -126,5 +154,34 @@ mod tests {
         );
         assert!(spec.is_none());
         assert!(findings[0].to_string().contains("x.socket:2"));
+    }
+
+    fn one(lines: &str) -> (Option<SocketSpec>, Vec<Finding>) {
+        let source = Source {
+            file: "x.socket".into(),
+            text: format!("[Socket]\n{lines}"),
+        };
+        read("x", &[source])
+    }
+
+    #[test]
+    fn every_kind_and_option() {
+        let (spec, findings) = one(
+            "ListenSequentialPacket=/run/x/seq\nAccept=no\nReusePort=yes\nRemoveOnStop=yes\nFileDescriptorName=http\n",
+        );
+        let spec = spec.unwrap();
+        assert_eq!(findings.len(), 3, "{findings:?}");
+        assert_eq!(
+            spec.listeners,
+            [Listen::UnixSequential("/run/x/seq".into())]
+        );
+        assert!(spec.reuse_port && spec.remove_on_stop);
+        assert_eq!(spec.descriptor_name.as_deref(), Some("http"));
+    }
+
+    #[test]
+    fn a_connection_for_each_service_is_refused() {
+        assert!(one("ListenStream=80\nAccept=yes\n").0.is_none());
+        assert!(one("ListenSequentialPacket=80\n").0.is_none());
     }
 }

@@ -4,6 +4,15 @@
 
 use std::time::Duration;
 
+use super::condition::Condition;
+use super::exit::ExitSet;
+use super::signal;
+
+/// The grace between SIGTERM and SIGKILL when a unit names none.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time a service may take to become ready when a unit names none.
+const START_TIMEOUT: Duration = Duration::from_secs(90);
+
 /// How a service says that it is ready (systemd.service(5), `Type=`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readiness {
@@ -24,6 +33,48 @@ pub enum Restart {
     OnFailure,
     OnAbnormal,
     OnAbort,
+}
+
+/// Whose notifications count (systemd.service(5), `NotifyAccess=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotifyAccess {
+    None,
+    Main,
+    /// The main process and the commands that the supervisor runs for the service.
+    Exec,
+    /// Every process of the service.
+    All,
+}
+
+/// Which processes a stop reaches (systemd.kill(5), `KillMode=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KillMode {
+    /// All of them, with every signal.
+    ControlGroup,
+    /// The main process gets the stop signal, all that remain get SIGKILL.
+    Mixed,
+    /// The main process alone.
+    Process,
+    None,
+}
+
+/// A file of variables, read at each start (systemd.exec(5), `EnvironmentFile=`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvironmentFile {
+    pub path: String,
+    /// A leading `-`: it may be missing.
+    pub optional: bool,
+}
+
+/// What becomes of a service that cannot be kept up (`X-CrashLoop=`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CrashLoop {
+    /// Tried again every few minutes.
+    Retry,
+    /// Left down; the exchange is degraded.
+    Stop,
+    /// The container ends, so that whoever runs it can act.
+    Exit,
 }
 
 /// Where an output stream of a service goes.
@@ -93,11 +144,110 @@ pub struct ServiceSpec {
     pub umask: Option<u32>,
     pub stdout: Output,
     pub stderr: Output,
-    /// Names of services, without suffix.
+    /// Names of services, without suffix. `Before=` of the others is in it once the set is read.
     pub after: Vec<String>,
+    pub before: Vec<String>,
     pub requires: Vec<String>,
     /// Socket units that it takes, by name without suffix.
     pub sockets: Vec<String>,
+    /// Started with the appliance; otherwise only by an order or its timer.
+    pub starts: bool,
+    /// `RemainAfterExit=`: counts as up after its program has ended with success.
+    pub remain_after_exit: bool,
+    /// Ends that are a success besides exit code 0 (`SuccessExitStatus=`).
+    pub success_exit: ExitSet,
+    /// Ends after which it is never restarted (`RestartPreventExitStatus=`); wins over `force_restart`.
+    pub prevent_restart: ExitSet,
+    /// Ends after which it is always restarted (`RestartForceExitStatus=`).
+    pub force_restart: ExitSet,
+    /// The longest silence between two `WATCHDOG=1`; also told to it as `WATCHDOG_USEC`.
+    pub watchdog: Option<Duration>,
+    pub notify_access: NotifyAccess,
+    /// The signal that asks it to stop; SIGTERM unless named.
+    pub kill_signal: i32,
+    pub kill_mode: KillMode,
+    /// Read in order at each start, after `environment`; later names win.
+    pub environment_files: Vec<EnvironmentFile>,
+    /// Variables of PID 1 that it gets; empty means all.
+    pub pass_environment: Vec<String>,
+    /// Taken out last: `NAME`, or `NAME=value` for that value only.
+    pub unset_environment: Vec<String>,
+    /// -1000 to 1000 (proc(5), oom_score_adj).
+    pub oom_score_adjust: Option<i16>,
+    /// -20 to 19 (setpriority(2)).
+    pub nice: Option<i8>,
+    /// More starts than `start_limit_burst` within this time are too many; `None` leaves it to the back-off.
+    pub start_limit_interval: Option<Duration>,
+    pub start_limit_burst: Option<u32>,
+    pub crash_loop: CrashLoop,
+    /// Tested before each start; one that does not hold skips the start without failure.
+    pub conditions: Vec<Condition>,
+    /// How many descriptors it may store with PID 1 (`FileDescriptorStoreMax=`).
+    pub descriptor_store: u32,
+    /// A command that succeeds when the service is ready (runit's `check`).
+    pub check: Option<Vec<String>>,
+    /// A command to run after each end (runit's `finish`), with `exit::finish_arguments` appended.
+    pub finish: Option<Vec<String>>,
+    /// The service whose standard input is this one's standard output (runit's `log/run`).
+    pub log_service: Option<String>,
+}
+
+impl ServiceSpec {
+    /// A service that runs `command`, with systemd's defaults.
+    pub fn new(name: &str, command: Vec<String>) -> ServiceSpec {
+        ServiceSpec {
+            name: name.to_owned(),
+            description: name.to_owned(),
+            readiness: Readiness::Exec,
+            command,
+            reload: None,
+            drain: None,
+            is_log: false,
+            user: None,
+            group: None,
+            supplementary_groups: Vec::new(),
+            environment: Vec::new(),
+            working_directory: None,
+            runtime_directories: Vec::new(),
+            restart: Restart::No,
+            restart_pause: None,
+            start_timeout: Some(START_TIMEOUT),
+            stop_timeout: STOP_TIMEOUT,
+            limits: Vec::new(),
+            no_new_privileges: false,
+            capabilities: Vec::new(),
+            bounding_set: None,
+            umask: None,
+            stdout: Output::Log,
+            stderr: Output::Log,
+            after: Vec::new(),
+            before: Vec::new(),
+            requires: Vec::new(),
+            sockets: Vec::new(),
+            starts: true,
+            remain_after_exit: false,
+            success_exit: ExitSet::default(),
+            prevent_restart: ExitSet::default(),
+            force_restart: ExitSet::default(),
+            watchdog: None,
+            notify_access: NotifyAccess::Main,
+            kill_signal: signal::TERM,
+            kill_mode: KillMode::ControlGroup,
+            environment_files: Vec::new(),
+            pass_environment: Vec::new(),
+            unset_environment: Vec::new(),
+            oom_score_adjust: None,
+            nice: None,
+            start_limit_interval: None,
+            start_limit_burst: None,
+            crash_loop: CrashLoop::Retry,
+            conditions: Vec::new(),
+            descriptor_store: 0,
+            check: None,
+            finish: None,
+            log_service: None,
+        }
+    }
 }
 
 /// The kind of a listening socket (systemd.socket(5)).
@@ -105,6 +255,7 @@ pub struct ServiceSpec {
 pub enum Listen {
     UnixStream(String),
     UnixDatagram(String),
+    UnixSequential(String),
     Tcp(std::net::SocketAddr),
     Udp(std::net::SocketAddr),
 }
@@ -121,6 +272,12 @@ pub struct SocketSpec {
     pub mode: u32,
     pub free_bind: bool,
     pub backlog: u32,
+    /// SO_REUSEPORT (socket(7)).
+    pub reuse_port: bool,
+    /// Unix sockets are unlinked when the socket unit is closed.
+    pub remove_on_stop: bool,
+    /// The name in `LISTEN_FDNAMES`; the unit's own unless given.
+    pub descriptor_name: Option<String>,
 }
 
 /// How serious a finding about a unit is.

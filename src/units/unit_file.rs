@@ -1,7 +1,8 @@
 //! A unit file with its drop-ins, checked against the table of directives.
 //!
-//! Gives the readers of service and socket units one ordered list of honoured assignments and collects
-//! what is to be said about the rest. Invariant: after `collect`, every entry left is honoured.
+//! Gives the readers of units one ordered list of assignments and collects what is to be said about the
+//! rest. Ignored ones are passed on too, so that the spec is whole. Invariant: after `collect`, every
+//! entry left stands in the table and is not refused.
 
 use super::directives::{self, Treatment};
 use super::spec::{Finding, Severity};
@@ -14,7 +15,7 @@ pub struct Source {
     pub text: String,
 }
 
-/// An honoured assignment and where it stands.
+/// An assignment and where it stands.
 #[derive(Debug, Clone)]
 pub struct Assignment {
     pub section: String,
@@ -22,6 +23,8 @@ pub struct Assignment {
     pub value: String,
     pub file: String,
     pub line: usize,
+    /// The table says that it is honoured.
+    pub obeyed: bool,
 }
 
 impl Assignment {
@@ -36,7 +39,7 @@ impl Assignment {
     }
 }
 
-/// Reads the sources in order and keeps the honoured assignments of `sections`.
+/// Reads the sources in order and keeps the known assignments of `sections`.
 pub fn collect(sources: &[Source], sections: &[&str]) -> (Vec<Assignment>, Vec<Finding>) {
     let mut kept = Vec::new();
     let mut findings = Vec::new();
@@ -71,27 +74,37 @@ pub fn collect(sources: &[Source], sections: &[&str]) -> (Vec<Assignment>, Vec<F
                 continue;
             }
             for entry in section.entries {
-                let text = match directives::find(&section.name, &entry.key).map(|d| d.treatment) {
-                    Some(Treatment::Honoured) => {
-                        kept.push(Assignment {
-                            section: section.name.clone(),
-                            key: entry.key,
-                            value: entry.value.trim_end().to_owned(),
-                            file: source.file.clone(),
-                            line: entry.line,
-                        });
-                        continue;
-                    }
+                let (obeyed, text) = match directives::find(&section.name, &entry.key)
+                    .map(|d| d.treatment)
+                {
+                    Some(Treatment::Honoured) => (true, String::new()),
                     Some(Treatment::Refused(what)) => {
                         let text = format!("`{}=` is refused: {what}", entry.key);
                         findings.push(finding(entry.line, Severity::Error, text));
                         continue;
                     }
-                    Some(Treatment::Ignored(why)) => format!("`{}=` is ignored: {why}", entry.key),
+                    Some(Treatment::Ignored(why)) => {
+                        (false, format!("`{}=` is ignored: {why}", entry.key))
+                    }
                     None if entry.key.starts_with("X-") => continue,
-                    None => format!("`{}=` is not a directive that we know; ignored", entry.key),
+                    None => {
+                        let text =
+                            format!("`{}=` is not a directive that we know; ignored", entry.key);
+                        findings.push(finding(entry.line, Severity::Ignored, text));
+                        continue;
+                    }
                 };
-                findings.push(finding(entry.line, Severity::Ignored, text));
+                if !obeyed {
+                    findings.push(finding(entry.line, Severity::Ignored, text));
+                }
+                kept.push(Assignment {
+                    section: section.name.clone(),
+                    key: entry.key,
+                    value: entry.value.trim_end().to_owned(),
+                    file: source.file.clone(),
+                    line: entry.line,
+                    obeyed,
+                });
             }
         }
     }

@@ -44,6 +44,7 @@ pub fn time_span(text: &str) -> Result<Option<Duration>, String> {
             "m" | "min" | "minute" | "minutes" => 60_000_000,
             "h" | "hr" | "hour" | "hours" => 3_600_000_000,
             "d" | "day" | "days" => 86_400_000_000,
+            "w" | "week" | "weeks" => 604_800_000_000,
             _ => return Err(bad()),
         };
         let part = number.checked_mul(micros).ok_or_else(bad)?;
@@ -71,6 +72,27 @@ pub fn size(text: &str) -> Result<Option<u64>, String> {
     };
     let number: u64 = digits.parse().map_err(|_| bad())?;
     number.checked_mul(factor).map(Some).ok_or_else(bad)
+}
+
+/// A name that a variable of the environment may have.
+pub fn is_variable_name(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// A whole number within the bounds.
+pub fn number<T: std::str::FromStr + PartialOrd + std::fmt::Display>(
+    text: &str,
+    least: T,
+    most: T,
+) -> Result<T, String> {
+    match text.parse::<T>() {
+        Ok(number) if number >= least && number <= most => Ok(number),
+        _ => Err(format!(
+            "`{text}` is not a whole number from {least} to {most}"
+        )),
+    }
 }
 
 /// Splits a command line or an `Environment=` value into words: white space separates, quotes of
@@ -135,6 +157,30 @@ pub fn specifiers(text: &str, unit: &str, suffix: &str) -> Result<String, String
     Ok(out)
 }
 
+/// A file of variables (systemd.exec(5), `EnvironmentFile=`): `NAME=value` lines, values perhaps quoted;
+/// blank lines and lines that begin with `#` or `;` are skipped.
+pub fn environment_file(text: &str) -> Result<Vec<(String, String)>, String> {
+    let mut out = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with(['#', ';']) {
+            continue;
+        }
+        let bad = || format!("line {}: `{line}` is not NAME=value", index + 1);
+        let (name, value) = line
+            .split_once('=')
+            .filter(|(name, _)| is_variable_name(name.trim()))
+            .ok_or_else(bad)?;
+        let value = value.trim();
+        let unquoted = ['"', '\'']
+            .iter()
+            .find_map(|q| value.strip_prefix(*q)?.strip_suffix(*q))
+            .unwrap_or(value);
+        out.push((name.trim().to_owned(), unquoted.to_owned()));
+    }
+    Ok(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,5 +222,20 @@ mod tests {
             "a.service 5%"
         );
         assert!(specifiers("%q", "a", ".service").is_err());
+    }
+
+    #[test]
+    fn files_of_variables() {
+        let got = environment_file("# c\nA=1\n B = \"two words\" \nC='x=y'\n").unwrap();
+        let pair = |n: &str, v: &str| (n.to_owned(), v.to_owned());
+        assert_eq!(
+            got,
+            [pair("A", "1"), pair("B", "two words"), pair("C", "x=y")]
+        );
+        assert!(
+            environment_file("A=1\n2B=3")
+                .unwrap_err()
+                .starts_with("line 2")
+        );
     }
 }

@@ -174,6 +174,82 @@ fn a_oneshot_that_succeeds_is_up_and_one_that_fails_is_not() {
     assert_eq!(s.state(), State::Finished { ok: false });
 }
 
+#[test]
+fn a_missed_watchdog_aborts_and_the_service_comes_back() {
+    let mut s = running("Type=notify\nRestart=always\nWatchdogSec=2");
+    assert_eq!(s.deadline(), Some(at(2002)));
+    s.step(Event::Watchdog, at(1500));
+    assert_eq!(s.deadline(), Some(at(3500)));
+    let effects = s.step(Event::Deadline, at(3500));
+    assert_eq!(effects, [Effect::Note(Note::WatchdogMissed), Effect::Abort]);
+    let ended = Event::Exited {
+        exit: Exit::Signal(6),
+        jitter: 0,
+    };
+    assert!(s.step(ended, at(3600)).contains(&Effect::Spawn));
+}
+
+#[test]
+fn a_service_may_ask_for_more_time() {
+    let mut s = service("Type=notify\nTimeoutStartSec=1");
+    s.step(Event::Start, at(0));
+    s.step(Event::ExtendTimeout(at(5000)), at(500));
+    assert_eq!(s.deadline(), Some(at(5500)));
+}
+
+#[test]
+fn a_permanent_crash_loop_makes_at_most_forty_restarts_in_its_first_hour() {
+    let mut s = service("Type=notify\nRestart=always");
+    s.step(Event::Start, at(0));
+    let (mut now, mut told) = (at(0), 0);
+    while now < Duration::from_secs(3600) {
+        let effects = s.step(died(1), now);
+        told += effects
+            .iter()
+            .filter(|e| **e == Effect::Note(Note::CrashLoop))
+            .count();
+        if let Some(next) = s
+            .deadline()
+            .filter(|_| matches!(s.state(), State::Pausing { .. }))
+        {
+            now = next;
+            s.step(Event::Deadline, now);
+        }
+    }
+    assert!(s.restarts() <= 40, "{} restarts", s.restarts());
+    assert!(s.restarts() > 25, "{} restarts", s.restarts());
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn a_start_limit_of_the_unit_and_its_policy_are_kept() {
+    let text = "[Unit]\nStartLimitBurst=2\nStartLimitIntervalSec=10\n[Service]\nExecStart=/bin/a\nRestart=always\nRestartSec=1ms\nX-CrashLoop=exit\n";
+    let source = Source {
+        file: "a".into(),
+        text: text.into(),
+    };
+    let mut s = Service::new(&service_file::read("a", &[source]).0.unwrap());
+    s.step(Event::Start, at(0));
+    assert!(!s.step(died(1), at(1)).contains(&Effect::EndAppliance));
+    s.step(Event::Deadline, at(2));
+    assert!(!s.step(died(1), at(3)).contains(&Effect::EndAppliance));
+    s.step(Event::Deadline, at(4));
+    assert!(s.step(died(1), at(5)).contains(&Effect::EndAppliance));
+    assert_eq!(s.state(), State::Finished { ok: false });
+}
+
+#[test]
+fn exit_codes_can_force_and_forbid_a_restart() {
+    let mut s = running("Type=notify\nRestart=always\nRestartPreventExitStatus=78");
+    s.step(died(78), at(10));
+    assert_eq!(s.state(), State::Finished { ok: false });
+    let mut s = running("Type=notify\nRestart=no\nRestartForceExitStatus=75");
+    assert!(s.step(died(75), at(10)).contains(&Effect::Spawn));
+    let mut s = running("Type=notify\nRestart=on-failure\nSuccessExitStatus=3");
+    s.step(died(3), at(10));
+    assert_eq!(s.state(), State::Finished { ok: true });
+}
+
 mod laws {
     use super::*;
     use proptest::prelude::*;
@@ -187,6 +263,10 @@ mod laws {
             Just(Event::Drain { budget: at(500) }),
             Just(Event::Executed),
             Just(Event::Ready),
+            Just(Event::Watchdog),
+            Just(Event::WatchdogFailed),
+            Just(Event::ExtendTimeout(at(300))),
+            Just(Event::Skip),
             Just(Event::Deadline),
             (0..3i32).prop_map(|code| Event::Exited {
                 exit: Exit::Code(code),
@@ -221,7 +301,10 @@ mod laws {
                             prop_assert!(!alive);
                             alive = true;
                         }
-                        Effect::Terminate | Effect::Kill | Effect::Drain => prop_assert!(alive),
+                        Effect::Terminate | Effect::Abort | Effect::Kill | Effect::Drain => {
+                            prop_assert!(alive);
+                        }
+                        Effect::EndAppliance => {}
                         Effect::Note(_) => {}
                     }
                 }

@@ -12,13 +12,17 @@ use crate::sys::containment::Containment;
 use crate::sys::process;
 
 impl Supervisor {
-    /// SIGTERM; the log service is told by the end of its channel instead, which it hears even when it
+    /// The stop signal; the log service is told by the end of its channel instead, which it hears even when it
     /// had no time yet to listen for signals, and after everything that was said before.
     pub(super) fn terminate(&mut self, index: usize) {
         if self.units.get(index).is_some_and(|unit| unit.spec.is_log) {
             self.log_channel = None;
         } else {
-            self.signal(index, libc::SIGTERM);
+            let signal = self
+                .units
+                .get(index)
+                .map_or(libc::SIGTERM, |unit| unit.spec.kill_signal);
+            self.signal(index, signal);
         }
     }
 

@@ -140,5 +140,6 @@ fn service_status(unit: &super::Unit) -> ServiceStatus {
             .trouble
             .clone()
             .or_else(|| unit.life.last_exit().map(|exit| exit.to_string())),
+        status: unit.status.clone(),
     }
 }

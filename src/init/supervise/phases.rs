@@ -29,7 +29,7 @@ impl Supervisor {
         match action {
             Action::StartServices => {
                 for unit in self.units.iter_mut().filter(|unit| !unit.spec.is_log) {
-                    unit.start_pending = true;
+                    unit.start_pending = unit.spec.starts;
                 }
             }
             Action::CutHooks => self.cut_hooks(),

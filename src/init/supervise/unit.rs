@@ -13,7 +13,9 @@ use crate::logd::syslog::{ERROR, INFO};
 use crate::sys::containment::{self, Containment};
 use crate::sys::process::{self, Child, Identity, Launch, ProcessHandle};
 use crate::sys::socket::send_with_descriptor;
-use crate::units::spec::{Output, ServiceSpec};
+use crate::units::condition::{Condition, Question};
+use crate::units::spec::{EnvironmentFile, Output, ServiceSpec};
+use crate::units::value;
 
 /// A pipe that outlives the processes which write into it, so that no line is lost between two of them.
 #[derive(Debug)]
@@ -76,6 +78,10 @@ pub struct Unit {
     pub stdout: OutputPipe,
     pub stderr: OutputPipe,
     pub listeners: Vec<(String, OwnedFd)>,
+    /// Descriptors that it asked us to keep over its restarts (FDSTORE=1).
+    pub store: Vec<(String, OwnedFd)>,
+    /// Its own word on how it does (STATUS=).
+    pub status: Option<String>,
     /// The exit that was not asked for, for health and status.
     pub trouble: Option<String>,
 }
@@ -101,6 +107,8 @@ impl Unit {
             stdout: OutputPipe::new(&spec.name, INFO)?,
             stderr: OutputPipe::new(&spec.name, ERROR)?,
             listeners: Vec::new(),
+            store: Vec::new(),
+            status: None,
             trouble: None,
             spec,
         })
@@ -110,7 +118,7 @@ impl Unit {
     pub fn spawn(&mut self, around: &Surroundings<'_>) -> Result<Option<OwnedFd>, String> {
         let mut launch = self.launch(&self.spec.command.clone(), around)?;
         self.make_runtime_directories(around, &launch)?;
-        for (name, fd) in &self.listeners {
+        for (name, fd) in self.listeners.iter().chain(&self.store) {
             launch.listeners.push((name.clone(), duplicate(fd)?));
         }
         let mut near = None;
@@ -158,7 +166,7 @@ impl Unit {
             };
             identity.get_or_insert_with(root).groups.push(mark);
         }
-        let mut environment: Vec<(String, String)> = around.environment.to_vec();
+        let mut environment = self.inherited(around);
         if let Some(user) = &spec.user {
             let account = identity::user(user)?;
             set(&mut environment, "USER", user);
@@ -167,6 +175,25 @@ impl Unit {
         }
         for (key, value) in &spec.environment {
             set(&mut environment, key, value);
+        }
+        for file in &spec.environment_files {
+            for (key, value) in read_environment(file, around.paths)? {
+                set(&mut environment, &key, &value);
+            }
+        }
+        if let Some(interval) = spec.watchdog {
+            set(
+                &mut environment,
+                "WATCHDOG_USEC",
+                &interval.as_micros().to_string(),
+            );
+        }
+        for unwanted in &spec.unset_environment {
+            let is_it = |(name, value): &(String, String)| match unwanted.split_once('=') {
+                Some((n, v)) => name == n && value == v,
+                None => name == unwanted,
+            };
+            environment.retain(|pair| !is_it(pair));
         }
         set(&mut environment, containment::VARIABLE, &spec.name);
         set(
@@ -199,6 +226,8 @@ impl Unit {
             identity,
             limits: spec.limits.clone(),
             umask: spec.umask,
+            nice: spec.nice,
+            oom_score_adjust: spec.oom_score_adjust,
             no_new_privileges: spec.no_new_privileges,
             cgroup: around
                 .containment
@@ -211,6 +240,39 @@ impl Unit {
             environment,
             listeners: Vec::new(),
         })
+    }
+
+    /// What of PID 1's environment the service gets.
+    fn inherited(&self, around: &Surroundings<'_>) -> Vec<(String, String)> {
+        let passed = &self.spec.pass_environment;
+        let is_passed =
+            |name: &String| passed.is_empty() || passed.contains(name) || name == "PATH";
+        let all = around.environment.iter();
+        all.filter(|(name, _)| is_passed(name)).cloned().collect()
+    }
+
+    /// Why the unit's conditions say that it is not to be started now; `None` when they hold.
+    pub fn unmet_condition(&self, around: &Surroundings<'_>) -> Option<String> {
+        let holds = |condition: &Condition| {
+            let answer = match &condition.question {
+                Question::PathExists(path) => around.paths.at(path).exists(),
+                Question::Environment { name, value } => around
+                    .environment
+                    .iter()
+                    .any(|(n, v)| n == name && value.as_ref().is_none_or(|value| value == v)),
+            };
+            answer != condition.negated
+        };
+        let conditions = &self.spec.conditions;
+        let unmet = conditions.iter().find(|c| !c.triggering && !holds(c));
+        if let Some(condition) = unmet {
+            return Some(format!("{:?} does not hold", condition.question));
+        }
+        let mut triggering = conditions.iter().filter(|c| c.triggering).peekable();
+        if triggering.peek().is_some() && !triggering.any(holds) {
+            return Some("none of its triggering conditions holds".to_owned());
+        }
+        None
     }
 
     fn make_runtime_directories(
@@ -232,6 +294,20 @@ impl Unit {
             made.map_err(|e| format!("cannot make `{}`: {e}", path.display()))?;
         }
         Ok(())
+    }
+}
+
+fn read_environment(
+    file: &EnvironmentFile,
+    paths: &Paths,
+) -> Result<Vec<(String, String)>, String> {
+    let path = paths.at(&file.path);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            value::environment_file(&text).map_err(|e| format!("`{}`: {e}", path.display()))
+        }
+        Err(_) if file.optional => Ok(Vec::new()),
+        Err(e) => Err(format!("cannot read `{}`: {e}", path.display())),
     }
 }
 

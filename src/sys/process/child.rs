@@ -113,6 +113,7 @@ impl<'a> Prepared<'a> {
             if let Some(mask) = self.launch.umask {
                 libc::umask(mask);
             }
+            self.apply_priorities()?;
             self.become_user()?;
             if let Some(directory) = &self.working_directory {
                 check(Stage::WorkingDirectory, libc::chdir(directory.as_ptr()))?;
@@ -212,6 +213,22 @@ impl<'a> Prepared<'a> {
                     wanted.rlim_cur = soft.min(wanted.rlim_max);
                     check(Stage::Limits, libc::setrlimit(resource, &raw const wanted))?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Raising a priority needs a capability that the container may lack: then the start fails and says so.
+    unsafe fn apply_priorities(&self) -> Result<(), (Stage, i32)> {
+        if let Some(nice) = self.launch.nice {
+            let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, i32::from(nice)) };
+            check(Stage::Priority, result)?;
+        }
+        if let Some(adjust) = self.launch.oom_score_adjust {
+            let written = std::fs::write("/proc/self/oom_score_adj", adjust.to_string());
+            let errno = written.err().and_then(|e| e.raw_os_error());
+            if let Some(errno) = errno {
+                return Err((Stage::Priority, errno));
             }
         }
         Ok(())

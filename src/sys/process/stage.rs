@@ -9,6 +9,7 @@ pub enum Stage {
     Descriptors,
     Cgroup,
     Limits,
+    Priority,
     Groups,
     User,
     Capabilities,
@@ -18,11 +19,12 @@ pub enum Stage {
 }
 
 impl Stage {
-    pub(super) const ALL: [Stage; 10] = [
+    pub(super) const ALL: [Stage; 11] = [
         Stage::Session,
         Stage::Descriptors,
         Stage::Cgroup,
         Stage::Limits,
+        Stage::Priority,
         Stage::Groups,
         Stage::User,
         Stage::Capabilities,
@@ -37,6 +39,7 @@ impl Stage {
             Stage::Descriptors => "arranging its descriptors",
             Stage::Cgroup => "entering its cgroup",
             Stage::Limits => "setting its limits",
+            Stage::Priority => "setting its priorities",
             Stage::Groups => "setting its groups",
             Stage::User => "becoming its user",
             Stage::Capabilities => "setting its capabilities",

@@ -1,0 +1,147 @@
+//! Hearing the services on the notify socket, and keeping the descriptors that they ask us to keep.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::unistd::Pid;
+
+use super::{Role, Supervisor};
+use crate::init::notify::{Word, parse};
+use crate::init::service::Event;
+use crate::logd::syslog::{DEBUG, NOTICE, WARNING};
+use crate::sys::process::ProcessHandle;
+use crate::sys::socket::receive_notify;
+use crate::units::spec::NotifyAccess;
+
+/// How many datagrams are read before other events get their turn: a service may flood.
+const BATCH: usize = 64;
+
+impl Supervisor {
+    pub(super) fn read_notify(&mut self) {
+        for _ in 0..BATCH {
+            let Some(datagram) = receive_notify(self.notify.as_raw_fd()) else {
+                return;
+            };
+            let Some(index) = self.speaker(Pid::from_raw(datagram.sender)) else {
+                let text = format!("process {} may not notify; ignored", datagram.sender);
+                self.journal.say(DEBUG, text);
+                continue;
+            };
+            self.hear(index, &parse(&datagram.text), datagram.descriptors);
+        }
+    }
+
+    /// The service for which this process may speak, by the unit's `NotifyAccess=`.
+    fn speaker(&self, pid: Pid) -> Option<usize> {
+        let role = self.roles.get(&pid.as_raw()).copied();
+        let allowed = |index: usize, at_least: &[NotifyAccess]| {
+            let unit = self.units.get(index)?;
+            at_least.contains(&unit.spec.notify_access).then_some(index)
+        };
+        match role {
+            Some(Role::Main(index)) => allowed(
+                index,
+                &[NotifyAccess::Main, NotifyAccess::Exec, NotifyAccess::All],
+            ),
+            Some(Role::Drain(index) | Role::Reload(index)) => {
+                allowed(index, &[NotifyAccess::Exec, NotifyAccess::All])
+            }
+            Some(Role::Hook) => None,
+            // Only worth the look at the process when some unit lets all of its processes speak.
+            None => self.units.iter().find_map(|unit| {
+                let index = allowed(unit.index, &[NotifyAccess::All])?;
+                let is_its = self.containment.marks(pid, index, &unit.spec.name);
+                is_its.then_some(index)
+            }),
+        }
+    }
+
+    fn hear(&mut self, index: usize, words: &[Word], descriptors: Vec<OwnedFd>) {
+        let name = words.iter().find_map(|word| match word {
+            Word::DescriptorName(name) => Some(name.clone()),
+            _ => None,
+        });
+        let mut descriptors = Some(descriptors);
+        for word in words {
+            match word {
+                Word::Ready => {
+                    self.read_outcome(index);
+                    self.feed(index, Event::Ready);
+                }
+                Word::Watchdog => self.feed(index, Event::Watchdog),
+                Word::WatchdogTrigger => self.feed(index, Event::WatchdogFailed),
+                Word::WatchdogInterval(interval) => {
+                    self.feed(index, Event::WatchdogInterval(*interval));
+                }
+                Word::ExtendTimeout(more) => self.feed(index, Event::ExtendTimeout(*more)),
+                Word::Status(text) => {
+                    if let Some(unit) = self.units.get_mut(index) {
+                        unit.status = Some(text.clone()).filter(|text| !text.is_empty());
+                    }
+                }
+                Word::Reloading => self.tell_of(index, "reloads"),
+                Word::Stopping => self.tell_of(index, "is stopping"),
+                Word::MainPid(pid) => self.change_main(index, Pid::from_raw(*pid)),
+                Word::StoreDescriptors => {
+                    let name = name.clone().unwrap_or("stored".to_owned());
+                    self.store(index, &name, descriptors.take().unwrap_or_default());
+                }
+                Word::RemoveDescriptors => {
+                    if let (Some(unit), Some(name)) = (self.units.get_mut(index), &name) {
+                        unit.store.retain(|(stored, _)| stored != name);
+                    }
+                }
+                // The sender waits for its descriptor to be closed: that happens when this datagram is
+                // dropped, after everything before it was heard.
+                Word::Barrier | Word::DescriptorName(_) => {}
+            }
+        }
+    }
+
+    fn tell_of(&mut self, index: usize, what: &str) {
+        let name = self.name(index);
+        self.journal.say(DEBUG, format!("{name}: {what}"));
+    }
+
+    /// The service names another of its processes as its main one, after a fork of its own.
+    fn change_main(&mut self, index: usize, pid: Pid) {
+        let name = self.name(index);
+        let is_its = self.containment.marks(pid, index, &name);
+        let known = self.roles.contains_key(&pid.as_raw());
+        let Ok(handle) = ProcessHandle::open(pid) else {
+            return;
+        };
+        if known || !is_its {
+            if !known {
+                let text = format!("{name}: MAINPID={pid} is not a process of its own; ignored");
+                self.journal.say(WARNING, text);
+            }
+            return;
+        }
+        if let Some(unit) = self.units.get_mut(index) {
+            if let Some((old, _)) = unit.process.replace((pid, handle)) {
+                self.roles.remove(&old.as_raw());
+            }
+            self.roles.insert(pid.as_raw(), Role::Main(index));
+            let text = format!("{name}: its main process is {pid} now");
+            self.journal.say(NOTICE, text);
+        }
+    }
+
+    fn store(&mut self, index: usize, name: &str, descriptors: Vec<OwnedFd>) {
+        let Some(unit) = self.units.get_mut(index) else {
+            return;
+        };
+        let most = usize::try_from(unit.spec.descriptor_store).unwrap_or(usize::MAX);
+        let room = most.saturating_sub(unit.store.len());
+        let refused = descriptors.len().saturating_sub(room);
+        let kept = descriptors.into_iter().take(room);
+        unit.store.extend(kept.map(|fd| (name.to_owned(), fd)));
+        if refused > 0 {
+            let text = format!(
+                "{}: {refused} descriptors were not stored (FileDescriptorStoreMax={most})",
+                unit.spec.name
+            );
+            self.journal.say(WARNING, text);
+        }
+    }
+}
