@@ -224,7 +224,9 @@ impl Reader {
             Ok(filter) => filter,
             Err(reason) => return self.refuse(reason),
         };
+        // One who comes back after a restart may be faster than the service's next word.
         if let Some(service) = &selection.service
+            && selection.after.is_none()
             && !known(service)
         {
             return self.refuse(format!("`{service}` has said nothing that is kept"));

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -26,8 +26,21 @@ fn gate(root: &Root, name: &str) -> PathBuf {
     path
 }
 
-fn open(gate: &PathBuf) {
-    std::fs::write(gate, "go\n").unwrap();
+/// Lets the service that waits at `gate` go on.
+fn open(gate: &Path) {
+    use std::os::unix::fs::OpenOptionsExt;
+    // Without a reader, opening would wait for ever for a service that is gone.
+    let mut fifo = wait_for(
+        || {
+            std::fs::OpenOptions::new()
+                .write(true)
+                .custom_flags(nix::libc::O_NONBLOCK)
+                .open(gate)
+                .ok()
+        },
+        "nobody waits at the gate",
+    );
+    std::io::Write::write_all(&mut fifo, b"go\n").unwrap();
 }
 
 fn say_to_syslog(root: &Root, text: &str) {
