@@ -2,7 +2,7 @@
 
 TARGETS := mini base full xtra
 # Every script of ours, by its first line; hooks have no suffix to go by.
-SCRIPTS  = $(shell git grep -lE '^\#!(/usr)?/bin/(env )?(ba|da)?sh( |$$)' 2>/dev/null)
+SCRIPTS  = $(shell git grep -lE '^\#!(/usr)?/bin/(env )?(ba|da)?sh( |$$)' -- ':!*.md' ':!*.rs' 2>/dev/null)
 NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 # The image suite is a test target of its own: it needs an engine and an image, and has its own word.
 IMAGE_SUITE := $(wildcard tests/image tests/image.rs)

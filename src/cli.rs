@@ -6,8 +6,10 @@ pub mod output;
 pub mod phone;
 pub mod service;
 pub mod status;
+pub mod sv;
+pub mod verify;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -48,6 +50,14 @@ enum Command {
     Reload(service::ServiceArgs),
     /// End a service's processes at once; it is then started again
     Kill(service::ServiceArgs),
+    /// runit's `sv`, also under that name: sv [-w SECONDS] COMMAND SERVICE...
+    #[command(disable_help_flag = true)]
+    Sv {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+    /// Check the units without starting anything: exit code 0, or 78 when they cannot be used
+    Verify(verify::VerifyArgs),
     /// Add, list, show and remove phones
     Phone(phone::PhoneArgs),
     /// Print the reference of the environment variables, in Markdown
@@ -90,6 +100,13 @@ fn variables_help() -> String {
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
+    let called_as = std::env::args_os().next().unwrap_or_default();
+    if Path::new(&called_as)
+        .file_name()
+        .is_some_and(|name| name == "sv")
+    {
+        return sv::run(std::env::args().skip(1));
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -109,6 +126,8 @@ pub fn run() -> ExitCode {
         Command::Restart(args) => service::run(&args, service::Order::Restart),
         Command::Reload(args) => service::run(&args, service::Order::Reload),
         Command::Kill(args) => service::run(&args, service::Order::Kill),
+        Command::Sv { words } => sv::run(words.into_iter()),
+        Command::Verify(args) => verify::run(&args),
         Command::Phone(args) => phone::run(args),
         Command::Variables => {
             output::Output::new(false).text(&registry::markdown());

@@ -45,6 +45,8 @@ pub struct Config {
     pub certificate_days: u32,
     pub entry_dir: String,
     pub exit_dir: String,
+    /// Where runit service directories are.
+    pub service_dir: String,
     pub drain_timeout: Duration,
     pub hook_timeout: Duration,
 }
@@ -134,6 +136,7 @@ pub fn read(environment: &BTreeMap<String, String>) -> Result<Config, Vec<Mistak
         certificate_days: text("TLS_CERTDAYS").parse().unwrap_or(30),
         entry_dir: text("DOCKER_ENTRY_DIR").to_owned(),
         exit_dir: text("DOCKER_EXIT_DIR").to_owned(),
+        service_dir: text("SVDIR").to_owned(),
         drain_timeout: time("SWITCHHOOK_DRAIN_TIMEOUT"),
         hook_timeout: time("SWITCHHOOK_HOOK_TIMEOUT"),
     })

@@ -107,6 +107,7 @@ mod tests {
             up: true,
             wanted: true,
             pid: Some(7),
+            state_for_ms: 0,
             restarts: 0,
             last_exit: None,
             status: None,

@@ -13,6 +13,7 @@ pub mod service;
 pub mod shutdown;
 pub mod sockets;
 pub mod supervise;
+pub mod unit_files;
 
 /// Something failed: the start, or a service that had to be killed at the stop.
 pub const EXIT_FAILED: i32 = 2;

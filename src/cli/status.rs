@@ -114,6 +114,7 @@ mod tests {
                 up: true,
                 wanted: true,
                 pid: Some(17),
+                state_for_ms: 1000,
                 restarts: 1,
                 last_exit: Some("signal 9".into()),
                 status: None,

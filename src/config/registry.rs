@@ -86,6 +86,12 @@ pub const VARIABLES: &[Variable] = &[
         "Hooks run at the end, in name order.",
     ),
     variable(
+        "SVDIR",
+        "/etc/service",
+        Form::Path,
+        "Where runit service directories are looked for, besides the unit files.",
+    ),
+    variable(
         "SWITCHHOOK_DRAIN_TIMEOUT",
         "5s",
         Form::Time,

@@ -3,13 +3,12 @@
 //! Every mistake is told in one sentence with a hint, and ends the start before anything was changed
 //! that the mistake could spoil.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::control::Server;
 use super::journal::Journal;
 use super::supervise::{Setup, Supervisor};
-use super::{EXIT_CONFIGURATION, EXIT_FAILED, identity, order, sockets};
+use super::{EXIT_CONFIGURATION, EXIT_FAILED, identity, sockets, unit_files};
 use crate::certs::self_signed;
 use crate::config::paths::Paths;
 use crate::config::{self, Config, LogFormat};
@@ -21,9 +20,8 @@ use crate::sys::file;
 use crate::sys::process;
 use crate::sys::signal::Signals;
 use crate::sys::socket::bind_notify;
-use crate::units::spec::{Finding, Severity};
-use crate::units::unit_file::Source;
-use crate::units::{UnitSet, UnitText, read_all};
+use crate::units::UnitSet;
+use crate::units::spec::Severity;
 
 /// Why the start ends: an exit code and what was already told.
 struct Refusal(i32);
@@ -58,7 +56,7 @@ fn start(root: &Path, clock: Stopwatch, journal: &mut Journal) -> Result<Supervi
     })?;
     *journal = Journal::direct(config.log_level, config.log_format);
     let paths = Paths::under(root);
-    let (units, order) = load_units(&paths, journal)?;
+    let (units, order) = load_units(&paths, &config, journal)?;
     prepare_runtime(&paths).map_err(|e| {
         let hint = "hint: with a read-only root mount memory there: `--tmpfs /run --tmpfs /tmp`";
         refuse(
@@ -124,27 +122,15 @@ fn prepare_runtime(paths: &Paths) -> std::io::Result<()> {
 }
 
 /// Reads and checks every unit; the volume's units replace the image's of the same name.
-fn load_units(paths: &Paths, journal: &mut Journal) -> Result<(UnitSet, Vec<usize>), Refusal> {
-    let texts = find_units(paths).map_err(|e| {
-        refuse(
-            journal,
-            EXIT_FAILED,
-            format!("cannot read the unit files: {e}"),
-        )
-    })?;
-    let (set, mut findings) = read_all(&texts);
-    for service in &set.services {
-        if let Err(problem) = identity::of(service) {
-            let file = format!("{}.service", service.name);
-            findings.push(Finding {
-                file,
-                line: 0,
-                severity: Severity::Error,
-                text: problem,
-            });
-        }
-    }
-    for finding in &findings {
+fn load_units(
+    paths: &Paths,
+    config: &Config,
+    journal: &mut Journal,
+) -> Result<(UnitSet, Vec<usize>), Refusal> {
+    let service_directory = paths.at(&config.service_dir);
+    let found = unit_files::find(&paths.units(), Some(&service_directory), paths.root());
+    let checked = unit_files::check(&found);
+    for finding in &checked.findings {
         let severity = if finding.severity == Severity::Error {
             ERROR
         } else {
@@ -152,71 +138,12 @@ fn load_units(paths: &Paths, journal: &mut Journal) -> Result<(UnitSet, Vec<usiz
         };
         journal.say(severity, finding.to_string());
     }
-    let broken = findings
-        .iter()
-        .any(|finding| finding.severity == Severity::Error);
-    if broken {
+    if checked.has_errors() {
         let hint =
             "the units above cannot be used\nhint: repair them or take them out of /srv/etc/units";
         return Err(refuse(journal, EXIT_CONFIGURATION, hint));
     }
-    let order = order::start_order(&set.services).map_err(|cycle| {
-        let hint = "hint: take one `After=` or `Requires=` out of the ring";
-        refuse(journal, EXIT_CONFIGURATION, format!("{cycle}\n{hint}"))
-    })?;
-    Ok((set, order))
-}
-
-/// The texts of all units with their drop-ins, in name order.
-fn find_units(paths: &Paths) -> std::io::Result<Vec<UnitText>> {
-    let mut files: BTreeMap<String, std::path::PathBuf> = BTreeMap::new();
-    let mut drop_ins: BTreeMap<String, Vec<std::path::PathBuf>> = BTreeMap::new();
-    for directory in paths.units() {
-        let entries = match std::fs::read_dir(&directory) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(e),
-        };
-        for entry in entries {
-            let path = entry?.path();
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            if let Some(unit) = name.strip_suffix(".d") {
-                let mut parts: Vec<_> = std::fs::read_dir(&path)?
-                    .filter_map(|part| Some(part.ok()?.path()))
-                    .collect();
-                parts.retain(|part| {
-                    part.extension()
-                        .is_some_and(|extension| extension == "conf")
-                });
-                parts.sort();
-                drop_ins.entry(unit.to_owned()).or_default().extend(parts);
-            } else if name.ends_with(".service") || name.ends_with(".socket") {
-                files.insert(name, path);
-            }
-        }
-    }
-    let source = |path: &Path| {
-        let text = String::from_utf8_lossy(&std::fs::read(path)?).into_owned();
-        Ok(Source {
-            file: path.display().to_string(),
-            text,
-        })
-    };
-    files
-        .into_iter()
-        .map(|(file_name, path)| {
-            let more = drop_ins.remove(&file_name).unwrap_or_default();
-            let sources = std::iter::once(&path).chain(&more).map(|path| source(path));
-            Ok(UnitText {
-                file_name,
-                sources: sources.collect::<std::io::Result<_>>()?,
-            })
-        })
-        .collect()
+    Ok((checked.set, checked.order))
 }
 
 fn prepare_volume(paths: &Paths, journal: &mut Journal) -> Result<String, Refusal> {
@@ -227,13 +154,7 @@ fn prepare_volume(paths: &Paths, journal: &mut Journal) -> Result<String, Refusa
             }
             _ => EXIT_FAILED,
         };
-        let mut text = chain(&e);
-        if let seed::apply::SeedError::Write(error) = &e
-            && let Some(hint) = error.hint()
-        {
-            text.push_str(&format!("\nhint: {hint}"));
-        }
-        refuse(journal, code, text)
+        refuse(journal, code, chain(&e))
     })?;
     journal.say(NOTICE, format!("/srv is {}", prepared.volume));
     if prepared.seeded > 0 {

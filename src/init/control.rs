@@ -23,11 +23,30 @@ const MOST_CLIENTS: usize = 32;
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Request {
     Status,
-    Start { service: String },
-    Stop { service: String },
-    Restart { service: String },
-    Reload { service: String },
-    Kill { service: String },
+    Start {
+        service: String,
+    },
+    Stop {
+        service: String,
+    },
+    Restart {
+        service: String,
+    },
+    Reload {
+        service: String,
+    },
+    Kill {
+        service: String,
+    },
+    /// Start it; it is not started again when it ends.
+    Once {
+        service: String,
+    },
+    /// Send a signal to its main process.
+    Signal {
+        service: String,
+        signal: i32,
+    },
 }
 
 /// The answer to one request.
@@ -67,6 +86,8 @@ pub struct ServiceStatus {
     pub up: bool,
     pub wanted: bool,
     pub pid: Option<i32>,
+    /// How long it has been in this state.
+    pub state_for_ms: u64,
     pub restarts: u64,
     pub last_exit: Option<String>,
     /// Its own word on how it does (sd_notify, STATUS=).

@@ -53,6 +53,8 @@ pub enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     Start,
+    /// As `Start`, but its end is then final.
+    Once,
     /// Its conditions do not hold: it is done without having run.
     Skip,
     /// Stop now: SIGTERM, grace, SIGKILL.
@@ -139,6 +141,7 @@ pub struct Service {
     state: State,
     wanted: bool,
     start_again: bool,
+    once: bool,
     failures: u32,
     restarts: u64,
     started_at: Moment,
@@ -166,6 +169,7 @@ impl Service {
             state: State::Idle,
             wanted: false,
             start_again: false,
+            once: false,
             failures: 0,
             restarts: 0,
             started_at: Duration::ZERO,
@@ -224,6 +228,11 @@ impl Service {
     pub fn step(&mut self, event: Event, now: Moment) -> Vec<Effect> {
         match event {
             Event::Start => self.start(now),
+            Event::Once => {
+                let effects = self.start(now);
+                self.once = true;
+                effects
+            }
             Event::Skip => {
                 if !self.is_alive() {
                     self.wanted = true;
@@ -252,6 +261,7 @@ impl Service {
 
     fn start(&mut self, now: Moment) -> Vec<Effect> {
         self.wanted = true;
+        self.once = false;
         match self.state {
             State::Idle | State::Finished { .. } | State::Pausing { .. } => {
                 self.failures = 0;
@@ -404,7 +414,7 @@ impl Service {
     }
 
     fn restarts_after(&self, exit: Exit) -> bool {
-        if self.prevent_restart.contains(exit) {
+        if self.once || self.prevent_restart.contains(exit) {
             return false;
         }
         if self.force_restart.contains(exit) {

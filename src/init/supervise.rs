@@ -279,7 +279,12 @@ impl Supervisor {
         let Some(unit) = self.units.get_mut(index) else {
             return;
         };
-        for effect in unit.life.step(event, now) {
+        let before = std::mem::discriminant(&unit.life.state());
+        let effects = unit.life.step(event, now);
+        if before != std::mem::discriminant(&unit.life.state()) {
+            unit.changed_at = now;
+        }
+        for effect in effects {
             self.carry_out(index, effect);
         }
     }

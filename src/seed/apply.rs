@@ -30,8 +30,8 @@ pub enum SeedError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error(transparent)]
-    Write(#[from] FileError),
+    #[error("{error}: {}\nhint: {}", cause(.error), file_hint(.error))]
+    Write { error: FileError },
     #[error("no random numbers from the kernel: {0}")]
     Random(getrandom::Error),
 }
@@ -40,6 +40,23 @@ impl SeedError {
     /// The disk is full, nothing else is wrong.
     pub fn is_full(&self) -> bool {
         matches!(self, SeedError::NotWritable { source } if source.kind() == io::ErrorKind::StorageFull)
+    }
+}
+
+impl From<FileError> for SeedError {
+    fn from(error: FileError) -> SeedError {
+        SeedError::Write { error }
+    }
+}
+
+fn cause(error: &FileError) -> String {
+    std::error::Error::source(error).map_or_else(String::new, ToString::to_string)
+}
+
+fn file_hint(error: &FileError) -> &'static str {
+    match error {
+        FileError::Io { source, .. } => write_hint(source),
+        other => other.hint().unwrap_or("look at the volume"),
     }
 }
 

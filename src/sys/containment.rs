@@ -2,8 +2,10 @@
 //!
 //! Three tiers, the best that the container allows: a cgroup for each service (cgroup v2, where it can be
 //! written), a supplementary group that an unprivileged process cannot lay down, or a variable in the
-//! environment. Invariant: a process is only signalled after its mark was seen through a held pidfd.
+//! environment. Invariant: a process is only signalled when it is below us, and after its mark was seen
+//! while its pidfd was held.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -89,7 +91,7 @@ impl Containment {
         }
         let mut killed = Vec::new();
         for _ in 0..MOST_WALKS {
-            let found: Vec<Pid> = all_processes()
+            let found: Vec<Pid> = descendants()
                 .into_iter()
                 .filter(|pid| {
                     !spared(*pid) && !killed.contains(pid) && self.marks(*pid, index, service)
@@ -149,12 +151,43 @@ fn holds_setgid() -> bool {
     bits.is_some_and(|bits| bits & (1 << 6) != 0)
 }
 
-fn all_processes() -> Vec<Pid> {
+/// Every process below us. Others may carry the same mark: a second exchange in the same namespace.
+fn descendants() -> Vec<Pid> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
-    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    numbers.map(Pid::from_raw).collect()
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let parents: BTreeMap<i32, i32> = numbers
+        .filter_map(|pid| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            Some((pid, parent(&stat)?))
+        })
+        .collect();
+    let ours = nix::unistd::getpid().as_raw();
+    let is_below = |pid: &i32| {
+        let mut above = parents.get(pid);
+        // A chain is no longer than there are processes; pids that are reused meanwhile end it here.
+        for _ in 0..parents.len() {
+            match above {
+                Some(parent) if *parent == ours => return true,
+                Some(parent) => above = parents.get(parent),
+                None => return false,
+            }
+        }
+        false
+    };
+    parents
+        .keys()
+        .copied()
+        .filter(|pid| is_below(pid))
+        .map(Pid::from_raw)
+        .collect()
+}
+
+/// The parent's pid in the text of /proc/PID/stat; the name before it may hold anything.
+fn parent(stat: &str) -> Option<i32> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -167,6 +200,13 @@ mod tests {
         assert!(has_group(status, 61_001));
         assert!(!has_group(status, 6100));
         assert!(!has_group("State:\tZ (zombie)\nGroups:\t61001 \n", 61_001));
+    }
+
+    #[test]
+    fn a_parent_is_found_whatever_the_process_calls_itself() {
+        assert_eq!(parent("17 (a) S 1 (b) R 42 17"), Some(42));
+        assert_eq!(parent("17 (sh) S 1 17 17 0"), Some(1));
+        assert_eq!(parent("nonsense"), None);
     }
 
     #[test]

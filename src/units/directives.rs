@@ -43,10 +43,11 @@ const fn refused(section: &'static str, name: &'static str, what: &'static str) 
     }
 }
 
+const TIMER: &str = "timers are not kept yet";
 const CONTAINER: &str = "the container is the sandbox";
 const NOT_YET_SANDBOX: &str = "not available here; take it out or confine the container instead";
 
-/// Every directive that we know, by section.
+/// Every directive that we know, by section; the section `runit` lists the files of a service directory.
 pub const DIRECTIVES: &[Directive] = &[
     honoured("Unit", "Description"),
     ignored("Unit", "Documentation", "for readers only"),
@@ -171,10 +172,41 @@ pub const DIRECTIVES: &[Directive] = &[
         "FileDescriptorName",
         "`LISTEN_FDNAMES` shows the unit's name yet",
     ),
+    ignored("Timer", "OnCalendar", TIMER),
+    ignored("Timer", "OnBootSec", TIMER),
+    ignored("Timer", "OnStartupSec", TIMER),
+    ignored("Timer", "OnActiveSec", TIMER),
+    ignored("Timer", "OnUnitActiveSec", TIMER),
+    ignored("Timer", "OnUnitInactiveSec", TIMER),
+    ignored("Timer", "RandomizedDelaySec", TIMER),
+    ignored("Timer", "Persistent", TIMER),
+    ignored("Timer", "Unit", TIMER),
+    ignored("Timer", "AccuracySec", "a timer is exact"),
+    ignored("Timer", "WakeSystem", "a container does not sleep"),
     ignored("Install", "WantedBy", "every unit here is wanted"),
     ignored("Install", "RequiredBy", "every unit here is wanted"),
     ignored("Install", "Alias", "a unit has one name"),
+    honoured("runit", "run"),
+    honoured("runit", "down"),
+    honoured("runit", "env/"),
+    ignored("runit", "finish", "nothing is run after an end yet"),
+    ignored(
+        "runit",
+        "check",
+        "a service is ready when its program runs, yet",
+    ),
+    ignored(
+        "runit",
+        "log/run",
+        "its output goes to the exchange's log yet",
+    ),
+    ignored("runit", "control/", "orders become signals directly"),
 ];
+
+/// Whether `name` in `section` has its effect.
+pub fn is_honoured(section: &str, name: &str) -> bool {
+    find(section, name).is_some_and(|row| row.treatment == Treatment::Honoured)
+}
 
 /// The row of `name` in `section`, if we know it.
 pub fn find(section: &str, name: &str) -> Option<&'static Directive> {

@@ -133,10 +133,15 @@ impl Exchange {
 
     /// Starts the stopped container again; the log begins anew.
     pub fn start_again(&mut self) {
+        self.start_again_early();
+        self.wait_ready();
+    }
+
+    /// As `start_again`, without waiting for anything.
+    pub fn start_again_early(&mut self) {
         ok(&["start", &self.name]);
         let since = self.inspect("{{.State.StartedAt}}");
         self.follow_log(Some(&since));
-        self.wait_ready();
     }
 
     pub fn exec(&self, arguments: &[&str]) -> Ended {
@@ -157,6 +162,12 @@ impl Exchange {
         let ended = self.exec(&["asterisk", "-rx", command]);
         assert_eq!(ended.code, 0, "{command}: {}", ended.text);
         ended.out.trim().to_owned()
+    }
+
+    /// Writes into Asterisk's own database, below `test`.
+    pub fn keep(&self, key: &str, value: &str) {
+        let answer = self.asterisk(&format!("database put test {key} {value}"));
+        assert!(answer.contains("Updated database successfully"), "{answer}");
     }
 
     pub fn status(&self) -> Value {
@@ -196,14 +207,16 @@ impl Exchange {
         self.inspect("{{range .NetworkSettings.Networks}}{{.GlobalIPv6Address}}{{end}}")
     }
 
-    /// A phone's password, as the seeded configuration holds it.
+    /// A phone's password, as its owner is shown it.
     pub fn password(&self, phone: &str) -> String {
-        let script = format!(
-            "sed -n '/^inbound_auth.username = {phone}$/{{n;s/^inbound_auth.password = //p}}' /srv/etc/asterisk/pjsip_endpoint.conf"
-        );
-        let password = self.shell(&script);
-        assert!(!password.is_empty(), "{phone} has no password");
+        let ended = self.exec(&["switchhook", "phone", "show", phone, "--json"]);
+        let shown: Value =
+            serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {}", ended.text));
+        let phones = shown["phones"].as_array();
+        let password = phones.and_then(|phones| phones[0]["password"].as_str());
         password
+            .unwrap_or_else(|| panic!("{}", ended.text))
+            .to_owned()
     }
 
     pub fn signal(&self, signal: &str) {
@@ -224,8 +237,9 @@ impl Exchange {
     }
 
     fn exit_code(&self) -> i32 {
-        assert_eq!(self.inspect("{{.State.Running}}"), "false");
-        self.inspect("{{.State.ExitCode}}").parse().unwrap()
+        let state = self.inspect("{{.State.Status}} {{.State.ExitCode}}");
+        let code = state.strip_prefix("exited ");
+        code.unwrap_or_else(|| panic!("{state}")).parse().unwrap()
     }
 
     pub fn log_text(&self) -> String {

@@ -25,6 +25,8 @@ fn starts_healthy_and_in_silence(target: &str) {
         (health.code, health.out.trim()),
         (0, "ready: 2 services up")
     );
+    let status = exchange.exec(&["switchhook", "status", "--json"]).out;
+    assert_eq!(status.matches(r#""schema":"#).count(), 1, "{status}");
     let named = format!("/srv is named volume `{}`", volume.name);
     exchange.log.wait_for(&named);
     assert_eq!(exchange.stop(), 0);
@@ -114,6 +116,9 @@ fn secrets_are_of_one_volume_and_in_no_log() {
 #[test]
 fn a_volume_that_does_not_last_is_warned_of() {
     let exchange = Recipe::of("mini").option("--tmpfs=/srv:size=64m").start();
-    let line = exchange.log.wait_for("/srv is tmpfs");
-    assert!(line.starts_with("warning switchhook: "), "{line}");
+    let line = exchange.log.wait_for("do not outlive this container");
+    assert!(
+        line.starts_with("warning switchhook: /srv is tmpfs"),
+        "{line}"
+    );
 }

@@ -12,6 +12,11 @@ mod media;
 mod phone;
 mod sip;
 
+mod bad_input;
 mod calls;
+mod confinement;
 mod first_start;
+mod hooks;
+mod kill;
 mod registration;
+mod stop;

@@ -45,7 +45,7 @@ fn a_user_that_does_not_exist_is_told_before_anything_starts() {
     let mut it = root.start();
     assert_eq!(it.ends(), 78);
     assert!(
-        it.has_said("a.service: user `nobody-of-this-name` does not exist"),
+        it.has_said("a.service:2: user `nobody-of-this-name` does not exist"),
         "{:?}",
         it.heard
     );

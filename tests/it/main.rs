@@ -13,5 +13,7 @@ mod log;
 mod notify;
 mod phone;
 mod rooms;
+mod sample_units;
 mod supervision;
+mod verify;
 mod volume;

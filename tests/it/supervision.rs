@@ -170,6 +170,27 @@ fn no_escaped_process_outlives_the_stop() {
     assert!(it.has_said("a: killed 1 processes that it left behind"));
 }
 
+#[test]
+fn two_exchanges_on_one_machine_leave_each_other_alone() {
+    let (one, two) = (Root::new(), Root::new());
+    for root in [&one, &two] {
+        root.service(
+            "a",
+            "[Service]\nRestart=always",
+            &format!("(setsid sleep 1000 &)\n{SLEEP}"),
+        );
+    }
+    let (mut first, mut second) = (one.start(), two.start());
+    first.is_ready();
+    second.is_ready();
+    let pid = two.service_status("a")["pid"].as_i64().unwrap();
+    assert_eq!(one.ask(&["restart", "a"]).0, 0);
+    assert_eq!(first.stops(), 0);
+    assert!(is_alive(pid));
+    assert_eq!(two.service_status("a")["restarts"], 0);
+    assert_eq!(second.stops(), 0);
+}
+
 /// How many living processes have this argument.
 fn count(argument: &str) -> usize {
     let entries = std::fs::read_dir("/proc").unwrap().map_while(Result::ok);
@@ -193,7 +214,7 @@ fn escaped_after_three_restarts(
             || (count(argument) == 1).then_some(()),
             "the escaped child is not alone",
         );
-        let pid = root.service_status("a")["pid"].as_i64().unwrap();
+        let pid = wait_for(|| root.service_status("a")["pid"].as_i64(), "not running");
         kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
         wait_for(
             || (root.service_status("a")["restarts"].as_u64() == Some(round)).then_some(()),
@@ -328,6 +349,66 @@ fn orders_are_carried_out_and_unknown_services_are_named() {
     assert_eq!(root.ask(&["reload", "a"]).0, 1);
     assert_eq!(it.stops(), 0);
     assert!(!it.has_said("nobody asked for it"), "{:?}", it.heard);
+}
+
+#[test]
+fn sv_speaks_as_runit_does() {
+    let root = Root::new();
+    root.service("a", "[Service]\nRestart=always", SLEEP);
+    let mut it = root.start();
+    it.is_ready();
+    let sv = |words: &[&str]| {
+        let mut command = std::process::Command::new(crate::appliance::BINARY);
+        let out = command
+            .arg("sv")
+            .args(words)
+            .env("SVROOT", root.dir.path())
+            .output()
+            .unwrap();
+        (
+            out.status.code().unwrap(),
+            String::from_utf8_lossy(&out.stdout).into_owned(),
+        )
+    };
+    let pid = root.service_status("a")["pid"].as_i64().unwrap();
+    let (code, out) = sv(&["status", "/etc/service/a"]);
+    assert_eq!(code, 0);
+    assert!(out.starts_with(&format!("run: a: (pid {pid}) ")), "{out}");
+    let (code, out) = sv(&["restart", "a"]);
+    assert!(code == 0 && out.starts_with("ok: run: a: (pid "), "{out}");
+    assert_ne!(root.service_status("a")["pid"].as_i64().unwrap(), pid);
+    let (code, out) = sv(&["stop", "a"]);
+    assert!(code == 0 && out.starts_with("ok: down: a: "), "{out}");
+    assert_eq!(sv(&["try-restart", "a"]).0, 0);
+    assert_eq!(root.service_status("a")["pid"].as_i64(), None);
+    assert_eq!(sv(&["-w", "1", "check", "a"]).0, 1);
+    assert_eq!(sv(&["-w5", "start", "a"]).0, 0);
+    let (code, out) = sv(&["up", "b", "c"]);
+    assert_eq!(code, 2);
+    assert!(
+        out.starts_with("fail: b: unable to change to service directory"),
+        "{out}"
+    );
+    assert_eq!(sv(&["dance", "a"]).0, 100);
+    assert_eq!(it.stops(), 0);
+}
+
+#[test]
+fn a_service_that_is_started_once_is_not_started_again() {
+    let root = Root::new();
+    root.service("a", "[Service]\nRestart=always", SLEEP);
+    let mut it = root.start();
+    it.is_ready();
+    root.ask(&["stop", "a"]);
+    let mut command = std::process::Command::new(crate::appliance::BINARY);
+    command
+        .args(["sv", "once", "a"])
+        .env("SVROOT", root.dir.path());
+    assert!(command.output().unwrap().status.success());
+    let pid = wait_for(|| root.service_status("a")["pid"].as_i64(), "not started");
+    kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+    it.hears("a: is not started again");
+    assert_eq!(it.stops(), 0);
 }
 
 #[test]

@@ -128,7 +128,12 @@ impl Supervisor {
         let Some(command) = command else { return };
         match unit.spawn_helper(&command, &around) {
             Ok(child) => {
-                self.remember(child, role, self.now() + HELPER_LIMIT);
+                // A drain command may wait for the work to end; the service's own budget bounds that.
+                let limit = match role {
+                    Role::Drain(_) => self.config.drain_timeout.saturating_add(HELPER_LIMIT),
+                    _ => HELPER_LIMIT,
+                };
+                self.remember(child, role, self.now().saturating_add(limit));
             }
             Err(problem) => {
                 let text = format!(

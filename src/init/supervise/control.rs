@@ -2,7 +2,7 @@
 
 use super::{Role, Supervisor};
 use crate::init::control::{Reply, Request, SCHEMA, ServiceStatus, Status};
-use crate::init::service::{Event, State};
+use crate::init::service::{Event, Moment, State};
 use crate::init::shutdown::Phase;
 use crate::logd::syslog::{NOTICE, WARNING};
 
@@ -31,6 +31,8 @@ impl Supervisor {
             Request::Restart { service } => (service, "restart"),
             Request::Reload { service } => (service, "reload"),
             Request::Kill { service } => (service, "kill"),
+            Request::Once { service } => (service, "once"),
+            Request::Signal { service, .. } => (service, "a signal"),
         };
         let Some(index) = self
             .units
@@ -72,6 +74,14 @@ impl Supervisor {
             }
             Request::Restart { .. } => self.feed(index, Event::Restart),
             Request::Kill { .. } => self.feed(index, Event::Kill),
+            Request::Once { .. } => self.feed(index, Event::Once),
+            Request::Signal { signal, .. } => {
+                if !(1..=64).contains(&signal) {
+                    let reason = format!("{signal} is not a signal");
+                    return Reply::Refused { reason };
+                }
+                self.signal(index, signal);
+            }
             Request::Reload { .. } => self.run_helper(index, Role::Reload(index)),
             Request::Status => {}
         }
@@ -112,12 +122,16 @@ impl Supervisor {
             volume: self.volume.clone(),
             containment: self.containment.name().to_owned(),
             orphans_reaped: self.orphans_reaped,
-            services: self.units.iter().map(service_status).collect(),
+            services: self
+                .units
+                .iter()
+                .map(|unit| service_status(unit, self.now()))
+                .collect(),
         }
     }
 }
 
-fn service_status(unit: &super::Unit) -> ServiceStatus {
+fn service_status(unit: &super::Unit, now: Moment) -> ServiceStatus {
     let state = match unit.life.state() {
         State::Idle if unit.start_pending => "waiting",
         State::Idle => "stopped",
@@ -135,6 +149,8 @@ fn service_status(unit: &super::Unit) -> ServiceStatus {
         up: unit.life.is_up(),
         wanted: unit.life.is_wanted() || unit.start_pending,
         pid: unit.process.as_ref().map(|(pid, _)| pid.as_raw()),
+        state_for_ms: u64::try_from(now.saturating_sub(unit.changed_at).as_millis())
+            .unwrap_or(u64::MAX),
         restarts: unit.life.restarts(),
         last_exit: unit
             .trouble

@@ -8,7 +8,7 @@ use nix::unistd::{Pid, pipe2};
 
 use crate::config::paths::Paths;
 use crate::init::identity;
-use crate::init::service::Service;
+use crate::init::service::{Moment, Service};
 use crate::logd::syslog::{ERROR, INFO};
 use crate::sys::containment::{self, Containment};
 use crate::sys::process::{self, Child, Identity, Launch, ProcessHandle};
@@ -80,6 +80,8 @@ pub struct Unit {
     pub listeners: Vec<(String, OwnedFd)>,
     /// Descriptors that it asked us to keep over its restarts (FDSTORE=1).
     pub store: Vec<(String, OwnedFd)>,
+    /// Since when its life is in its present state.
+    pub changed_at: Moment,
     /// Its own word on how it does (STATUS=).
     pub status: Option<String>,
     /// The exit that was not asked for, for health and status.
@@ -108,6 +110,7 @@ impl Unit {
             stderr: OutputPipe::new(&spec.name, ERROR)?,
             listeners: Vec::new(),
             store: Vec::new(),
+            changed_at: Moment::ZERO,
             status: None,
             trouble: None,
             spec,

@@ -37,6 +37,22 @@ impl Field {
 
     /// Reads `*` or a list; `what` names the field in errors, its numbers lie within the bounds.
     pub fn read(text: &str, what: &str, least: u16, most: u16) -> Result<Field, String> {
+        let fits = |start: u16, step: u16| start.checked_add(step).is_some_and(|n| n <= most);
+        Field::read_with(text, what, (least, most), fits)
+    }
+
+    /// Days from the end of the month. Every month has them all, or none has, as in systemd.
+    pub fn read_from_end(text: &str) -> Result<Field, String> {
+        Field::read_with(text, "day", (1, 28), |start, step| step < start)
+    }
+
+    /// `fits` says whether a step after its start meets at least one more number.
+    fn read_with(
+        text: &str,
+        what: &str,
+        (least, most): (u16, u16),
+        fits: impl Fn(u16, u16) -> bool,
+    ) -> Result<Field, String> {
         if text == "*" {
             return Ok(Field::default());
         }
@@ -75,7 +91,7 @@ impl Field {
                 .map(|step| {
                     step.parse::<u16>()
                         .ok()
-                        .filter(|n| *n > 0 && start.checked_add(*n).is_some_and(|n| n <= most))
+                        .filter(|n| *n > 0 && (stop.is_some() || fits(start, *n)))
                         .ok_or_else(|| {
                             format!("the step `{step}` does not fit after {what} {start}")
                         })
@@ -93,24 +109,15 @@ impl Field {
         self.0.is_empty() || self.0.iter().any(|part| part.has(number))
     }
 
-    /// The same for numbers that count from the end, where 1 is `last`; steps still go forward.
+    /// The same for numbers that count from the end, where 1 is `last`. Steps without an end go forward in
+    /// time, so down to 1.
     pub fn has_from_end(&self, number: u16, last: u16) -> bool {
-        let turn = |n: u16| (last + 1).saturating_sub(n);
-        self.0.is_empty()
-            || self.0.iter().any(|part| {
-                let turned = match part.stop {
-                    Some(stop) => Part {
-                        start: turn(stop),
-                        stop: Some(turn(part.start)),
-                        ..*part
-                    },
-                    None => Part {
-                        start: turn(part.start),
-                        ..*part
-                    },
-                };
-                turned.has(number)
-            })
+        let back = (last + 1).saturating_sub(number);
+        let has = |part: &Part| match (part.stop, part.step) {
+            (None, Some(step)) => back <= part.start && (part.start - back).is_multiple_of(step),
+            _ => part.has(back),
+        };
+        self.0.is_empty() || self.0.iter().any(has)
     }
 
     /// Prints as `read` takes it, with at least `width` digits.

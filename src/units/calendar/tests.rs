@@ -33,6 +33,8 @@ fn moments_are_systemds() {
         ("*-*~07/1", 2),
         ("Mon *-*~07/1", 2),
         ("*-*~02..05", 2),
+        ("*-*~02..05/2", 3),
+        ("*-*~08..17/20", 1),
         ("2026-02-30", 1),
         ("*-2-29..31", 2),
         ("weekly", 2),
@@ -56,6 +58,8 @@ fn moments_are_systemds() {
     *-*~07/1: 2026-01-25 00:00:00, 2026-01-26 00:00:00
     Mon *-*~07/1: 2026-01-26 00:00:00, 2026-02-23 00:00:00
     *-*~02..05: 2026-01-27 00:00:00, 2026-01-28 00:00:00
+    *-*~02..05/2: 2026-01-28 00:00:00, 2026-01-30 00:00:00, 2026-02-25 00:00:00
+    *-*~08..17/20: 2026-01-24 00:00:00
     2026-02-30: never
     *-2-29..31: 2028-02-29 00:00:00, 2032-02-29 00:00:00
     weekly: 2026-01-05 00:00:00, 2026-01-12 00:00:00
@@ -92,6 +96,8 @@ fn what_is_no_expression_is_refused_with_a_reason() {
         "1,2,,3:00",
         "1/2/3:00",
         "~1",
+        "*-*~1/14",
+        "*-*~29",
         "0/25:00",
         "*:0/1m",
         "10:00 Mon",
@@ -123,6 +129,8 @@ fn what_is_no_expression_is_refused_with_a_reason() {
     "1,2,,3:00": the hour `` is not from 0 to 23
     "1/2/3:00": the step `2/3` does not fit after hour 1
     "~1": the month `` is not from 1 to 12
+    "*-*~1/14": the step `14` does not fit after day 1
+    "*-*~29": the day `29` is not from 1 to 28
     "0/25:00": the step `25` does not fit after hour 0
     "*:0/1m": the step `1m` does not fit after minute 0
     "10:00 Mon": `Mon` is out of place; the order is weekdays, date, time, `UTC`
@@ -180,6 +188,16 @@ fn field(least: u16, most: u16) -> impl Strategy<Value = String> {
     ]
 }
 
+/// Days from the end, whose steps go down to 1.
+fn field_from_end() -> impl Strategy<Value = String> {
+    (2u16..=28, 1u16..=28, 0..4u8).prop_map(|(a, b, form)| match form {
+        1 => format!("{a}/{}", b.min(a - 1)),
+        2 => format!("{}..{}", a.min(b), a.max(b)),
+        3 => format!("{}..{}/{}", a.min(b), a.max(b), b.min(5)),
+        _ => format!("{a},{b}"),
+    })
+}
+
 fn expression() -> impl Strategy<Value = String> {
     let weekdays = prop_oneof![
         2 => Just(""),
@@ -188,7 +206,7 @@ fn expression() -> impl Strategy<Value = String> {
     let years = prop::sample::select(vec!["*", "2026", "2024/2", "2025..2028"]);
     let day = prop_oneof![
         field(1, 31).prop_map(|day| format!("-{day}")),
-        field(1, 28).prop_map(|day| format!("~{day}")),
+        field_from_end().prop_map(|day| format!("~{day}")),
     ];
     let date = (years, field(1, 12), day);
     let time = (field(0, 23), field(0, 59), field(0, 59));

@@ -135,9 +135,11 @@ fn read_date(calendar: &mut Calendar, text: &str) -> Result<(), String> {
     let (first, last) = bounds.ok_or_else(bad)?;
     calendar.year = Field::read(year, "year", first, last)?;
     calendar.month = Field::read(month, "month", 1, 12)?;
-    // Counted from the end, every month has the day or none has, as in systemd.
-    let most = if calendar.from_end { 28 } else { 31 };
-    calendar.day = Field::read(day, "day", 1, most)?;
+    calendar.day = if calendar.from_end {
+        Field::read_from_end(day)?
+    } else {
+        Field::read(day, "day", 1, 31)?
+    };
     Ok(())
 }
 
