@@ -152,7 +152,9 @@ impl Outputs {
     /// is told on standard error, whose reader may be another.
     pub fn finish(&mut self, sources: &mut Sources) {
         let own = sources.find_or_add(OWN_NAME);
+        let until = Instant::now() + PATIENCE;
         self.end_turn(sources, true);
+        self.flush(sources, until);
         let lost = self.sink.queue.lost_in_all();
         if lost > 0 && self.level > 0 {
             let record = style::lost_in_all(lost);
@@ -162,17 +164,7 @@ impl Outputs {
                 record,
             };
             self.print(sources, &said);
-        }
-        let until = Instant::now() + PATIENCE;
-        while let Some(output) = self.sink.waits_for() {
-            let rest = until.saturating_duration_since(Instant::now());
-            let timeout = PollTimeout::try_from(rest).unwrap_or(PollTimeout::ZERO);
-            let mut fds = [PollFd::new(output, PollFlags::POLLOUT)];
-            let _ = poll(&mut fds, timeout);
-            self.drain(sources);
-            if rest.is_zero() {
-                break;
-            }
+            self.flush(sources, until);
         }
         if let Some(file) = &mut self.file {
             file.finish(PATIENCE);
@@ -183,6 +175,21 @@ impl Outputs {
             let line = self.style.output(&record, &self.now_text);
             if let Ok(mut other) = SharedOutput::new(std::io::stderr().as_fd()) {
                 let _: Written = other.write(line.as_bytes());
+            }
+        }
+    }
+
+    /// Prints what waits, until then at the latest.
+    fn flush(&mut self, sources: &Sources, until: Instant) {
+        self.drain(sources);
+        while let Some(output) = self.sink.waits_for() {
+            let rest = until.saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(rest).unwrap_or(PollTimeout::ZERO);
+            let mut fds = [PollFd::new(output, PollFlags::POLLOUT)];
+            let _ = poll(&mut fds, timeout);
+            self.drain(sources);
+            if rest.is_zero() {
+                return;
             }
         }
     }
