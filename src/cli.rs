@@ -1,6 +1,7 @@
 //! The commands: one file per command, and `output` as the only printer.
 
 pub mod health;
+pub mod logs;
 pub mod output;
 pub mod phone;
 pub mod service;
@@ -37,6 +38,8 @@ enum Command {
     Health(health::HealthArgs),
     /// Show the exchange and its services
     Status(status::StatusArgs),
+    /// Show the last lines that services said, and follow them
+    Logs(logs::LogsArgs),
     /// Start a service
     Start(service::ServiceArgs),
     /// Stop a service
@@ -117,6 +120,7 @@ pub fn run() -> ExitCode {
         Command::Logd => logd(),
         Command::Health(args) => health::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Logs(args) => logs::run(&args),
         Command::Start(args) => service::run(&args, service::Order::Start),
         Command::Stop(args) => service::run(&args, service::Order::Stop),
         Command::Restart(args) => service::run(&args, service::Order::Restart),

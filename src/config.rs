@@ -19,6 +19,16 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where and how much of the log is kept in files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFiles {
+    pub directory: String,
+    /// The most bytes of one file.
+    pub size: u64,
+    /// How many old files are kept.
+    pub count: u64,
+}
+
 /// The valid configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -26,6 +36,11 @@ pub struct Config {
     pub log_level: u8,
     pub fold_repeats: bool,
     pub log_format: LogFormat,
+    /// Text lines bear time and host (no `-S`).
+    pub log_stamps: bool,
+    /// The time that a speaker put in front is stripped (`-t`).
+    pub strip_client_times: bool,
+    pub log_files: Option<LogFiles>,
     pub host_name: Option<String>,
     pub certificate_days: u32,
     pub entry_dir: String,
@@ -70,7 +85,12 @@ pub fn read(environment: &BTreeMap<String, String>) -> Result<Config, Vec<Mistak
             .map(|text| text.trim())
             .filter(|text| !text.is_empty());
         let text = given.unwrap_or(variable.default);
-        match check(variable.form, text) {
+        // An empty default means that there is none; it needs no form.
+        let checked = match given {
+            None if text.is_empty() => Ok(()),
+            _ => check(variable.form, text),
+        };
+        match checked {
             Ok(()) => {
                 values.insert(variable.name, text);
             }
@@ -100,6 +120,18 @@ pub fn read(environment: &BTreeMap<String, String>) -> Result<Config, Vec<Mistak
         } else {
             LogFormat::Text
         },
+        log_stamps: !text("SYSLOG_OPTIONS").contains('S'),
+        strip_client_times: text("SYSLOG_OPTIONS").contains('t'),
+        log_files: Some(text("SWITCHHOOK_LOG_DIR"))
+            .filter(|directory| !directory.is_empty())
+            .map(|directory| LogFiles {
+                directory: directory.to_owned(),
+                size: value::size(text("SWITCHHOOK_LOG_FILE_SIZE"))
+                    .ok()
+                    .flatten()
+                    .unwrap_or(10 << 20),
+                count: text("SWITCHHOOK_LOG_FILES").parse().unwrap_or(5),
+            }),
         host_name: Some(text("HOSTNAME").to_owned()).filter(|name| !name.is_empty()),
         certificate_days: text("TLS_CERTDAYS").parse().unwrap_or(30),
         entry_dir: text("DOCKER_ENTRY_DIR").to_owned(),
@@ -132,6 +164,14 @@ fn check(form: Form, text: &str) -> Result<(), String> {
         }
         Form::Path if text.starts_with('/') => Ok(()),
         Form::Path => Err("it must be an absolute path".to_owned()),
+        Form::Size { least, most } => match value::size(text)? {
+            Some(size) if (least..=most).contains(&size) => Ok(()),
+            _ => Err(format!(
+                "it must be from {}K to {}G",
+                least >> 10,
+                most >> 30
+            )),
+        },
     }
 }
 
@@ -149,7 +189,8 @@ fn nearest_hint(name: &str) -> String {
         .iter()
         .map(|variable| (distance(name, variable.name), variable.name))
         .min()
-        .filter(|(distance, known)| *distance <= known.len() / 3);
+        // What all names have in common is no likeness.
+        .filter(|(distance, known)| *distance <= known.trim_start_matches(PREFIX).len() / 3);
     match best {
         Some((_, known)) => format!("did you mean {known}?"),
         None => "`switchhook init --help` lists the variables".to_owned(),
@@ -225,6 +266,25 @@ mod tests {
     #[test]
     fn an_empty_value_counts_as_not_set() {
         assert_eq!(read(&env(&[("SYSLOG_LEVEL", "")])).unwrap().log_level, 4);
+    }
+
+    #[test]
+    fn log_files_have_a_bound_and_options_stand_for_themselves() {
+        let config = read(&env(&[
+            ("SWITCHHOOK_LOG_DIR", "/srv/var/log/switchhook"),
+            ("SWITCHHOOK_LOG_FILE_SIZE", "1M"),
+            ("SYSLOG_OPTIONS", "-D"),
+        ]))
+        .unwrap();
+        let files = config.log_files.unwrap();
+        assert_eq!((files.size, files.count), (1 << 20, 5));
+        assert!(config.log_stamps && !config.strip_client_times && config.fold_repeats);
+        for bad in ["1", "63K", "infinity", "ten"] {
+            assert!(
+                read(&env(&[("SWITCHHOOK_LOG_FILE_SIZE", bad)])).is_err(),
+                "{bad}"
+            );
+        }
     }
 
     #[test]

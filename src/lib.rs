@@ -1,7 +1,8 @@
 //! Switchhook, a telephone exchange in one container.
 //!
 //! Arrows between the rooms point down only. The pure rooms (`units`, `config`, `health`, `phone`,
-//! `asterisk::conf`, `seed::plan`, `init::{service, order, hooks, shutdown}`, `logd::syslog`) import nothing
+//! `asterisk::conf`, `seed::plan`, `init::{service, order, hooks, shutdown}`, `logd::{syslog, asterisk_line, lines, fold,
+//! queue, ring, query, style}`) import nothing
 //! but each other.
 
 #![deny(unsafe_code)]

@@ -1,273 +1,230 @@
 //! `logd`: everything that services say, filtered and printed to the container's output.
 //!
 //! Runs as a process of its own so that a slow reader of `docker logs` cannot hold PID 1. It takes
-//! /dev/log and a channel from PID 1, over which come the read ends of the services' pipes.
-//! Invariant: what was read before the end is printed before the end.
+//! /dev/log and a channel from PID 1, over which come the read ends of the services' pipes. It reads whatever
+//! becomes of its outputs: a reader who is slow, or gone, costs lines that are counted, and never
+//! holds a service. Invariant: what was read before the end is printed, or counted, before the end.
 
+pub mod asterisk_line;
+pub mod file;
+pub mod fold;
+pub mod intake;
+pub mod lines;
+pub mod outputs;
+pub mod query;
+pub mod queue;
+pub mod readers;
+pub mod ring;
+pub mod sink;
+pub mod style;
 pub mod syslog;
 
-use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::config::{Config, LogFormat};
-use crate::sys::clock::wall_clock;
+use crate::config::Config;
+use crate::sys::clock::unix_millis;
+use crate::sys::output::SharedOutput;
 use crate::sys::signal::{Request, Signals};
-use crate::sys::socket::{passed_listeners, receive_with_descriptors};
-use syslog::{Folder, Record, is_shown, parse_datagram, parse_line, render};
+use crate::sys::socket::passed_listeners;
+use file::FileWriter;
+use intake::{Intake, Sources};
+use outputs::Outputs;
+use query::{SourceStats, Stats};
+use readers::Readers;
+use sink::Sink;
+pub use syslog::OWN_NAME;
+use syslog::{ClientTime, INFO};
 
-/// The service name under which PID 1 itself speaks.
-pub const OWN_NAME: &str = "switchhook";
+/// The name under which PID 1 passes the channel.
+const CHANNEL: &str = "channel";
+/// The socket unit whose listener is the query socket.
+const QUERY: &str = "logd-query";
 
-/// What is shown of PID 1's own lines at the least: notices and worse.
-const OWN_LEVEL: u8 = syslog::NOTICE + 1;
-
-/// The longest line that is kept while its end has not come, in bytes.
-const LONGEST_PARTIAL: usize = 64 * 1024;
-
-/// A pipe of one service.
-struct Stream {
-    service: String,
-    severity: u8,
-    fd: OwnedFd,
-    partial: Vec<u8>,
-}
-
-struct Daemon<W: Write> {
-    level: u8,
-    format: LogFormat,
-    folder: Option<Folder>,
-    streams: HashMap<RawFd, Stream>,
-    devlog: Option<OwnedFd>,
-    channel: Option<OwnedFd>,
-    out: W,
+/// The service.
+struct Daemon {
+    intake: Intake,
+    sources: Sources,
+    outputs: Outputs,
+    readers: Option<Readers>,
+    /// Names this life of the log service, in milliseconds since 1970.
+    start: i64,
 }
 
 /// Runs until SIGTERM, or until PID 1 closes the channel.
 pub fn run(config: &Config) -> io::Result<()> {
     let mut signals = Signals::install()?;
-    let mut daemon = Daemon {
-        level: config.log_level,
-        format: config.log_format,
-        folder: config.fold_repeats.then(Folder::default),
-        streams: HashMap::new(),
-        devlog: None,
-        channel: None,
-        out: io::BufWriter::new(io::stdout()),
-    };
-    for (name, fd) in passed_listeners() {
-        if name == "channel" {
-            daemon.channel = Some(fd);
-        } else {
-            daemon.devlog = Some(fd);
-        }
-    }
+    let mut daemon = Daemon::new(config)?;
     crate::sys::notify::send("READY=1");
     loop {
         let ready = daemon.wait(&signals)?;
         let stop = ready.contains(&signals.descriptor().as_raw_fd())
             && signals.pending().contains(&Request::Stop);
-        daemon.read_all(&ready)?;
-        if stop || daemon.channel.is_none() {
-            return daemon.finish();
+        daemon.turn(&ready);
+        if stop || daemon.intake.channel.is_none() {
+            daemon.finish();
+            return Ok(());
         }
     }
 }
 
-impl<W: Write> Daemon<W> {
-    /// Waits for input; after a second of silence held-back repeats are told.
-    fn wait(&mut self, signals: &Signals) -> io::Result<Vec<RawFd>> {
-        let holds = self.folder.as_ref().is_some_and(Folder::holds_repeats);
-        let timeout = if holds {
-            PollTimeout::from(1000u16)
+impl Daemon {
+    fn new(config: &Config) -> io::Result<Daemon> {
+        let mut sources = Sources::default();
+        let mut intake = Intake::new(if config.strip_client_times {
+            ClientTime::Strip
         } else {
-            PollTimeout::NONE
+            ClientTime::Keep
+        });
+        let mut readers = None;
+        for (name, fd) in passed_listeners() {
+            match name.as_str() {
+                CHANNEL => intake.channel = Some(fd),
+                QUERY => readers = Some(Readers::new(fd)?),
+                _ => intake.devlog = Some(fd),
+            }
+        }
+        let file = match &config.log_files {
+            Some(settings) => {
+                let (voice, tell) = own_voice()?;
+                intake.add(OWN_NAME, INFO, voice, &mut sources);
+                Some(FileWriter::start(settings, tell)?)
+            }
+            None => None,
         };
+        let sink = Sink::new(SharedOutput::new(io::stdout().as_fd())?);
+        Ok(Daemon {
+            intake,
+            sources,
+            outputs: Outputs::new(config, sink, file),
+            readers,
+            start: unix_millis(),
+        })
+    }
+
+    /// Waits until something can be done; nothing ready means silence.
+    fn wait(&self, signals: &Signals) -> io::Result<Vec<RawFd>> {
         let mut fds = vec![PollFd::new(signals.descriptor(), PollFlags::POLLIN)];
         fds.extend(
-            self.devlog
-                .iter()
-                .chain(&self.channel)
-                .map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)),
+            self.intake
+                .waits_for()
+                .map(|fd| PollFd::new(fd, PollFlags::POLLIN)),
         );
         fds.extend(
-            self.streams
-                .values()
-                .map(|s| PollFd::new(s.fd.as_fd(), PollFlags::POLLIN)),
+            self.outputs
+                .sink
+                .waits_for()
+                .map(|fd| PollFd::new(fd, PollFlags::POLLOUT)),
         );
-        match poll(&mut fds, timeout) {
-            Ok(_) | Err(nix::Error::EINTR) => {}
+        let readers = self
+            .readers
+            .iter()
+            .flat_map(|readers| readers.waits_for(&self.outputs.ring));
+        fds.extend(readers.map(|(fd, flags)| PollFd::new(fd, flags)));
+        match poll(&mut fds, self.timeout()) {
+            Ok(_) => {}
+            Err(nix::Error::EINTR) => return Ok(Vec::new()),
             Err(errno) => return Err(errno.into()),
         }
-        let ready: Vec<RawFd> = fds
+        Ok(fds
             .iter()
             .filter(|fd| fd.any().unwrap_or(false))
             .map(|fd| fd.as_fd().as_raw_fd())
-            .collect();
-        if ready.is_empty() && holds {
-            let records = self.folder.as_mut().map(Folder::flush).unwrap_or_default();
-            self.print(&records)?;
-        }
-        Ok(ready)
+            .collect())
     }
 
-    fn read_all(&mut self, ready: &[RawFd]) -> io::Result<()> {
-        let is_ready = |fd: &Option<OwnedFd>| {
-            fd.as_ref()
-                .is_some_and(|fd| ready.contains(&fd.as_raw_fd()))
-        };
-        if is_ready(&self.channel) {
-            self.read_channel()?;
-        }
-        if is_ready(&self.devlog) {
-            self.read_devlog()?;
-        }
-        for fd in ready {
-            if self.streams.contains_key(fd) {
-                self.read_stream(*fd)?;
-            }
-        }
-        self.out.flush()
+    fn timeout(&self) -> PollTimeout {
+        let repeats = self.outputs.holds_repeats().then_some(outputs::SILENCE);
+        let pending = self.readers.as_ref().is_some_and(Readers::has_pending);
+        let patience = pending.then_some(readers::PATIENCE);
+        // Rounded up, or a rest of less than a millisecond would be no wait at all.
+        let rest = self
+            .outputs
+            .sink
+            .rest()
+            .map(|rest| rest + Duration::from_millis(1));
+        [repeats, patience, rest]
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or(PollTimeout::NONE, |wait| {
+                PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)
+            })
     }
 
-    /// A message `SERVICE SEVERITY` with the read end of a pipe. An empty one means that PID 1 is gone.
-    fn read_channel(&mut self) -> io::Result<()> {
-        let Some(channel) = &self.channel else {
-            return Ok(());
-        };
-        let raw = channel.as_raw_fd();
-        while let Some((text, fds)) = receive_with_descriptors(raw)? {
-            if text.is_empty() {
-                self.channel = None;
-                return Ok(());
-            }
-            let text = String::from_utf8_lossy(&text).into_owned();
-            let (service, severity) = text.split_once(' ').unwrap_or((&text, "6"));
-            for fd in fds {
-                let stream = Stream {
-                    service: service.to_owned(),
-                    severity: severity.parse().unwrap_or(syslog::INFO),
-                    fd,
-                    partial: Vec::new(),
-                };
-                self.streams.insert(stream.fd.as_raw_fd(), stream);
-            }
+    fn turn(&mut self, ready: &[RawFd]) {
+        let outputs = &mut self.outputs;
+        outputs.begin_turn();
+        self.intake.read(ready, &mut self.sources, |sources, said| {
+            outputs.take(sources, said);
+        });
+        outputs.end_turn(&self.sources, ready.is_empty());
+        if let Some(readers) = &mut self.readers {
+            let (sources, outputs, start) = (&self.sources, &self.outputs, self.start);
+            let known = |service: &str| {
+                sources.iter().any(|source| source.service == service)
+                    || outputs
+                        .ring
+                        .entries()
+                        .any(|entry| entry.record.service == service)
+            };
+            readers.read(ready, &outputs.ring, start, known, |readers| {
+                stats(start, sources, outputs, readers)
+            });
+            readers.serve(&outputs.ring);
         }
-        Ok(())
     }
 
-    fn read_devlog(&mut self) -> io::Result<()> {
-        let Some(devlog) = &self.devlog else {
-            return Ok(());
-        };
-        let raw = devlog.as_raw_fd();
-        let mut buffer = vec![0u8; 64 * 1024];
-        // Bounded, so that a flood on /dev/log does not starve the pipes.
-        for _ in 0..256 {
-            match nix::sys::socket::recv(raw, &mut buffer, nix::sys::socket::MsgFlags::MSG_DONTWAIT)
-            {
-                Ok(length) => {
-                    self.take(parse_datagram(buffer.get(..length).unwrap_or_default()))?
-                }
-                Err(_) => break,
-            }
+    /// Takes what still waits in the sockets and pipes, and prints everything.
+    fn finish(&mut self) {
+        let outputs = &mut self.outputs;
+        outputs.begin_turn();
+        self.intake
+            .read_the_rest(&mut self.sources, |sources, said| {
+                outputs.take(sources, said);
+            });
+        outputs.finish(&mut self.sources);
+        if let Some(readers) = &mut self.readers {
+            readers.serve(&outputs.ring);
         }
-        Ok(())
     }
+}
 
-    fn read_stream(&mut self, fd: RawFd) -> io::Result<()> {
-        let mut buffer = [0u8; 16 * 1024];
-        let Some(stream) = self.streams.get_mut(&fd) else {
-            return Ok(());
-        };
-        let length = match nix::unistd::read(&stream.fd, &mut buffer) {
-            Ok(0) => {
-                self.streams.remove(&fd);
-                return Ok(());
-            }
-            Ok(length) => length,
-            Err(nix::Error::EAGAIN | nix::Error::EINTR) => return Ok(()),
-            Err(_) => {
-                self.streams.remove(&fd);
-                return Ok(());
-            }
-        };
-        stream
-            .partial
-            .extend_from_slice(buffer.get(..length).unwrap_or_default());
-        let mut lines: Vec<Vec<u8>> = Vec::new();
-        while let Some(end) = stream.partial.iter().position(|byte| *byte == b'\n') {
-            lines.push(stream.partial.drain(..=end).collect());
-        }
-        if stream.partial.len() > LONGEST_PARTIAL {
-            lines.push(std::mem::take(&mut stream.partial));
-        }
-        let records: Vec<Record> = lines
-            .iter()
-            .map(|line| parse_line(&stream.service, stream.severity, line))
-            .collect();
-        for record in records {
-            self.take(record)?;
-        }
-        Ok(())
+fn stats(start: i64, sources: &Sources, outputs: &Outputs, readers: &Readers) -> Stats {
+    let queue = &outputs.sink.queue;
+    let sources = sources
+        .iter()
+        .enumerate()
+        .map(|(index, source)| SourceStats {
+            service: source.service.clone(),
+            lines: source.lines,
+            bytes: source.bytes,
+            lost: queue.lost(index),
+        });
+    Stats {
+        schema: query::SCHEMA,
+        start,
+        sources: sources.collect(),
+        waiting_bytes: queue.held() as u64,
+        lost: queue.lost_in_all(),
+        ring_lines: outputs.ring.len() as u64,
+        ring_bytes: outputs.ring.bytes() as u64,
+        file_lost: outputs.file.as_ref().map(FileWriter::lost),
+        readers: readers.len() as u64,
+        readers_lost: readers.lost(),
     }
+}
 
-    fn take(&mut self, record: Record) -> io::Result<()> {
-        let level = if record.service == OWN_NAME && self.level > 0 {
-            self.level.max(OWN_LEVEL)
-        } else {
-            self.level
-        };
-        if record.text.is_empty() || !is_shown(&record, level) {
-            return Ok(());
-        }
-        let records = match &mut self.folder {
-            Some(folder) => folder.take(record),
-            None => vec![record],
-        };
-        self.print(&records)
-    }
-
-    fn print(&mut self, records: &[Record]) -> io::Result<()> {
-        for record in records {
-            writeln!(self.out, "{}", render(record, self.format, &wall_clock()))?;
-        }
-        Ok(())
-    }
-
-    /// Prints what still waits in the sockets and pipes.
-    fn finish(&mut self) -> io::Result<()> {
-        self.read_devlog()?;
-        let fds: Vec<RawFd> = self.streams.keys().copied().collect();
-        for fd in fds {
-            while self.has_input(fd) {
-                self.read_stream(fd)?;
-            }
-        }
-        let partials: Vec<Record> = self
-            .streams
-            .values()
-            .filter(|s| !s.partial.is_empty())
-            .map(|s| parse_line(&s.service, s.severity, &s.partial))
-            .collect();
-        for record in partials {
-            self.take(record)?;
-        }
-        let records = self.folder.as_mut().map(Folder::flush).unwrap_or_default();
-        self.print(&records)?;
-        self.out.flush()
-    }
-
-    fn has_input(&self, fd: RawFd) -> bool {
-        let Some(stream) = self.streams.get(&fd) else {
-            return false;
-        };
-        let mut fds = [PollFd::new(stream.fd.as_fd(), PollFlags::POLLIN)];
-        matches!(poll(&mut fds, PollTimeout::ZERO), Ok(1))
-            && fds[0]
-                .revents()
-                .is_some_and(|got| got.contains(PollFlags::POLLIN))
-    }
+/// A pipe by which the file's thread says what is wrong, like any service.
+fn own_voice() -> io::Result<(OwnedFd, impl Fn(&str) + Send + 'static)> {
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    let tell = move |text: &str| {
+        // Full: it said a lot already.
+        let _ = nix::unistd::write(&write, format!("{text}\n").as_bytes());
+    };
+    Ok((read, tell))
 }

@@ -7,6 +7,8 @@ pub mod environment;
 pub mod file;
 pub mod notify;
 #[allow(unsafe_code)]
+pub mod output;
+#[allow(unsafe_code)]
 pub mod process;
 pub mod signal;
 #[allow(unsafe_code)]

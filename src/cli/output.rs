@@ -61,6 +61,12 @@ impl Output {
         self.json
     }
 
+    /// Nobody reads stdout any more: a command without an end ends.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
+
     /// Whether escape sequences may be printed.
     #[must_use]
     pub fn colour(&self) -> bool {

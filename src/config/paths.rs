@@ -46,6 +46,11 @@ impl Paths {
         self.at("run/switchhook/notify.sock")
     }
 
+    /// Where the log service answers; `docker/units/logd-query.socket` names it too.
+    pub fn log_socket(&self) -> PathBuf {
+        self.at("run/switchhook/log.sock")
+    }
+
     /// The file by which hooks pass variables on.
     pub fn hook_environment(&self) -> PathBuf {
         self.at("run/switchhook/hook.env")

@@ -15,8 +15,10 @@ pub enum Form {
     Word(&'static [&'static str]),
     /// Option letters, with or without a leading dash.
     Letters(&'static str),
-    /// An absolute path.
+    /// An absolute path; empty where that is the default.
     Path,
+    /// Bytes, with K, M or G for the powers of 1024.
+    Size { least: u64, most: u64 },
 }
 
 /// One variable.
@@ -54,7 +56,7 @@ pub const VARIABLES: &[Variable] = &[
         "SYSLOG_OPTIONS",
         "-SDt",
         Form::Letters("SDt"),
-        "D folds repeated lines into one. S (small output) and t (no client timestamps) always hold.",
+        "D folds repeated lines into one with their number; S leaves out time and host, which `docker logs -t` knows; t strips the time that a speaker itself put in front. Each holds only when it is given.",
     ),
     variable(
         "HOSTNAME",
@@ -107,6 +109,30 @@ pub const VARIABLES: &[Variable] = &[
         Form::Word(&["text", "json"]),
         "`text`: level, service and message; `json`: one object a line with time, service, level and message.",
     ),
+    variable(
+        "SWITCHHOOK_LOG_DIR",
+        "",
+        Form::Path,
+        "Where the log is written to a file as well, `switchhook.log`, for example `/srv/var/log/switchhook`; not set: nowhere.",
+    ),
+    variable(
+        "SWITCHHOOK_LOG_FILE_SIZE",
+        "10M",
+        Form::Size {
+            least: 64 << 10,
+            most: 1 << 40,
+        },
+        "No log file grows beyond this; it is renamed to `switchhook.log.1`, and a new one is begun.",
+    ),
+    variable(
+        "SWITCHHOOK_LOG_FILES",
+        "5",
+        Form::Number {
+            least: 1,
+            most: 1000,
+        },
+        "How many renamed log files are kept; the oldest is removed.",
+    ),
 ];
 
 /// Variables that the appliance itself gives to hooks and services; accepted and overwritten when given.
@@ -146,6 +172,7 @@ pub fn form_text(form: Form) -> String {
         Form::Word(words) => words.join(" or "),
         Form::Letters(letters) => format!("letters of `{letters}`"),
         Form::Path => "absolute path".to_owned(),
+        Form::Size { .. } => "size, `10M`".to_owned(),
     }
 }
 

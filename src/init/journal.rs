@@ -8,6 +8,7 @@ use crate::config::LogFormat;
 use crate::logd::OWN_NAME;
 use crate::logd::syslog::{NOTICE, Record, is_shown, render};
 use crate::sys::clock::wall_clock;
+use crate::sys::output::{SharedOutput, Written};
 
 /// PID 1's own voice.
 #[derive(Debug)]
@@ -90,8 +91,17 @@ impl Journal {
     }
 }
 
-/// One line on standard error; an output that is gone is no reason to end.
+/// One line on standard error. One that is gone, or full because nobody reads it, is no reason to end or wait.
 pub fn print_direct(line: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let mut text = line.to_owned();
+    text.push('\n');
+    if let Ok(mut output) = SharedOutput::new(std::io::stderr().as_fd()) {
+        let mut rest = text.as_bytes();
+        while let Written::Some(length) = output.write(rest) {
+            rest = rest.get(length..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+        }
+    }
 }

@@ -12,6 +12,8 @@ use crate::sys::file::{self, FileError, sync_around, write_atomic, write_unsynce
 
 /// The account that owns the PBX's part of the volume.
 const ACCOUNT: &str = "asterisk";
+/// The account of the log service.
+const LOG_ACCOUNT: &str = "log";
 
 /// Why the volume cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -176,10 +178,15 @@ pub fn apply(
     warnings: &mut Vec<String>,
 ) -> Result<usize, SeedError> {
     // In a test's root there may be no such account; then everything stays ours.
-    let account = nix::unistd::User::from_name(ACCOUNT).ok().flatten();
-    let owner = |owner: Owner| match (owner, &account) {
-        (Owner::Asterisk, Some(account)) => Some((account.uid.as_raw(), account.gid.as_raw())),
-        _ => None,
+    let ids = |name: &str| {
+        let account = nix::unistd::User::from_name(name).ok().flatten()?;
+        Some((account.uid.as_raw(), account.gid.as_raw()))
+    };
+    let (pbx, log) = (ids(ACCOUNT), ids(LOG_ACCOUNT));
+    let owner = |owner: Owner| match owner {
+        Owner::Asterisk => pbx,
+        Owner::Log => log,
+        Owner::Root => None,
     };
     let volume = paths.volume();
     let marker = paths.state().join("seeding");

@@ -12,6 +12,8 @@ pub const SCHEMA: u32 = 1;
 pub enum Owner {
     Root,
     Asterisk,
+    /// The log service.
+    Log,
 }
 
 /// A directory of the volume.
@@ -49,6 +51,7 @@ pub const PLACES: &[Place] = &[
     place("var/lib/asterisk", Owner::Asterisk, 0o750),
     place("var/lib/switchhook", Owner::Root, 0o755),
     place("var/log", Owner::Root, 0o755),
+    place("var/log/switchhook", Owner::Log, 0o750),
     place("var/log/asterisk", Owner::Asterisk, 0o750),
     place("var/log/asterisk/cdr-csv", Owner::Asterisk, 0o750),
 ];

@@ -20,8 +20,18 @@ impl Stopwatch {
 
 /// Now, as RFC 3339 in UTC with milliseconds.
 pub fn wall_clock() -> String {
-    let now = OffsetDateTime::now_utc();
-    let (date, clock) = (now.date(), now.time());
+    text_of(OffsetDateTime::now_utc())
+}
+
+/// Milliseconds since 1970 as RFC 3339 in UTC.
+pub fn rfc3339(milliseconds: i64) -> String {
+    let nanoseconds = i128::from(milliseconds) * 1_000_000;
+    let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds);
+    text_of(time.unwrap_or(OffsetDateTime::UNIX_EPOCH))
+}
+
+fn text_of(time: OffsetDateTime) -> String {
+    let (date, clock) = (time.date(), time.time());
     format!(
         "{date}T{:02}:{:02}:{:02}.{:03}Z",
         clock.hour(),
@@ -50,6 +60,11 @@ pub fn local_offset(moment: OffsetDateTime) -> UtcOffset {
         .ok()
         .and_then(|offset| UtcOffset::from_whole_seconds(offset).ok())
         .unwrap_or(UtcOffset::UTC)
+}
+
+/// Milliseconds since 1970.
+pub fn unix_millis() -> i64 {
+    i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000_000).unwrap_or(0)
 }
 
 /// Seconds since 1970.

@@ -101,6 +101,7 @@ fn the_table_of_places_is_the_plans() {
         let owner = match place.owner {
             Owner::Root => "root",
             Owner::Asterisk => "asterisk",
+            Owner::Log => "log",
         };
         table.push_str(&format!(
             "| `/srv/{}` | {owner} | {:04o} |\n",
