@@ -15,6 +15,7 @@ pub mod query;
 pub mod queue;
 pub mod readers;
 pub mod ring;
+pub mod severity;
 pub mod sink;
 pub mod style;
 pub mod syslog;

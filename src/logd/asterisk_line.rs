@@ -3,7 +3,7 @@
 //! Volumes of long standing have a `console` channel in logger.conf, and without a terminal its lines go to
 //! standard output. Pure. Invariant: a line that is not of this form is left as it is.
 
-use super::syslog::{DEBUG, ERROR, INFO, NOTICE, WARNING};
+use super::severity::{DEBUG, ERROR, INFO, NOTICE, WARNING};
 
 /// The longest date in front, with its brackets; `dateformat` in logger.conf may make it of any form.
 const LONGEST_DATE: usize = 48;

@@ -8,18 +8,11 @@ use std::fmt::Write as _;
 
 use super::asterisk_line;
 use super::lines::{CUT, LONGEST_LINE};
+pub use super::severity::{DEBUG, EMERGENCY, ERROR, INFO, NOTICE, WARNING};
 use crate::config::LogFormat;
 
 /// The service name under which PID 1 itself speaks.
 pub const OWN_NAME: &str = "switchhook";
-
-/// Severities of RFC 5424, section 6.2.1; the smaller, the worse.
-pub const EMERGENCY: u8 = 0;
-pub const ERROR: u8 = 3;
-pub const WARNING: u8 = 4;
-pub const NOTICE: u8 = 5;
-pub const INFO: u8 = 6;
-pub const DEBUG: u8 = 7;
 
 /// Their names, from the worst.
 pub const NAMES: [&str; 8] = [

@@ -139,8 +139,9 @@ impl Exchange {
 
     /// As `start_again`, without waiting for anything.
     pub fn start_again_early(&mut self) {
+        // `StartedAt` would be too late: the engine notes it after the first lines were said.
+        let since = self.inspect("{{.State.FinishedAt}}");
         ok(&["start", &self.name]);
-        let since = self.inspect("{{.State.StartedAt}}");
         self.follow_log(Some(&since));
     }
 

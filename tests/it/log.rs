@@ -1,6 +1,6 @@
 //! What the services say, printed by the log service.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -264,11 +264,36 @@ fn an_output_that_nobody_reads_holds_nobody_and_every_line_is_there_or_counted()
     assert!(text.contains(&all), "no line at the end");
 }
 
+/// How many lines of a service the log service has seen, by its own count.
+fn lines_of(root: &Root, service: &str) -> u64 {
+    let mut stream =
+        std::os::unix::net::UnixStream::connect(root.path("run/switchhook/log.sock")).unwrap();
+    stream.write_all(b"{\"command\":\"stats\"}\n").unwrap();
+    let mut answer = String::new();
+    let mut lines = BufReader::new(stream);
+    while lines.read_line(&mut answer).unwrap() > 0 {
+        let value: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        answer.clear();
+        let sources = value["sources"].as_array().cloned().unwrap_or_default();
+        if let Some(source) = sources.iter().find(|source| source["service"] == service) {
+            return source["lines"].as_u64().unwrap();
+        }
+        if value["kind"] == "stats" {
+            break;
+        }
+    }
+    0
+}
+
 #[test]
 fn a_flood_starves_neither_a_service_nor_syslog() {
     let root = with_query(Root::new());
-    let go = gate(&root, "go");
-    root.service("flood", "", "exec yes this comes for ever");
+    let (burst, go) = (gate(&root, "burst"), gate(&root, "go"));
+    root.service(
+        "flood",
+        "",
+        &format!("read x < {}; exec yes this comes for ever", burst.display()),
+    );
     root.service(
         "quiet",
         "",
@@ -288,6 +313,14 @@ fn a_flood_starves_neither_a_service_nor_syslog() {
     let mut hears = |text: &str| {
         while !heard.next().unwrap().unwrap().contains(text) {}
     };
+    // Once it follows, the memory of the log may roll on as fast as it wants.
+    say_to_syslog(&root, "<13>tag: before the flood");
+    hears("notice tag: before the flood");
+    open(&burst);
+    wait_for(
+        || (lines_of(&root, "flood") > 50_000).then_some(()),
+        "no flood",
+    );
     say_to_syslog(&root, "<13>tag: a word to syslog");
     hears("notice tag: a word to syslog");
     open(&go);

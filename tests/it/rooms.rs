@@ -22,6 +22,7 @@ const PURE: &[&str] = &[
     "logd/queue.rs",
     "logd/ring.rs",
     "logd/style.rs",
+    "logd/severity.rs",
     "logd/syslog.rs",
     "phone.rs",
     "phone/diff.rs",

@@ -112,13 +112,7 @@ impl Supervisor {
 
     /// Runs the unit's drain or reload command beside it.
     pub(super) fn run_helper(&mut self, index: usize, role: Role) {
-        let has_log = self.log_unit().is_some();
-        let around = Surroundings {
-            paths: &self.paths,
-            environment: &self.environment,
-            has_log,
-            containment: &self.containment,
-        };
+        let around = self.surroundings();
         let Some(unit) = self.units.get(index) else {
             return;
         };
