@@ -19,9 +19,6 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use thiserror::Error;
 
-/// Where Asterisk listens when `astrundir` is `/run/asterisk`.
-pub const SOCKET: &str = "/run/asterisk/asterisk.ctl";
-
 const PREFIX: &str = "cli quit after ";
 /// Asterisk reads a command into 512 bytes, prefix and zero byte included.
 const MAX_COMMAND: usize = 511 - PREFIX.len();

@@ -12,7 +12,7 @@ use super::{EXIT_CONFIGURATION, EXIT_FAILED, identity, sockets, unit_files};
 use crate::certs::self_signed;
 use crate::config::paths::Paths;
 use crate::config::{self, Config, LogFormat};
-use crate::logd::syslog::{ERROR, INFO, NOTICE, WARNING};
+use crate::logd::syslog::{ERROR, NOTICE, WARNING};
 use crate::seed;
 use crate::sys::clock::{Stopwatch, unix_now};
 use crate::sys::containment::Containment;
@@ -134,7 +134,8 @@ fn load_units(
         let severity = if finding.severity == Severity::Error {
             ERROR
         } else {
-            INFO
+            // Shown at every level: a misspelt directive must not pass in silence.
+            NOTICE
         };
         journal.say(severity, finding.to_string());
     }

@@ -195,6 +195,12 @@ fn join_sockets(origins: Origins<'_>, set: &mut UnitSet, findings: &mut Vec<Find
             findings.push(origins.finding(&file, &["Service"], word, Severity::Ignored, text));
         }
     }
+    let services = &set.services;
+    set.sockets.retain(|socket| {
+        services
+            .iter()
+            .any(|service| service.name == socket.service)
+    });
 }
 
 /// Two units that listen on the same address: the first one has it.

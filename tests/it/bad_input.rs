@@ -35,6 +35,19 @@ fn a_broken_unit_is_told_with_file_and_line() {
 }
 
 #[test]
+fn a_misspelt_directive_and_a_socket_without_service_are_named_at_every_level() {
+    let root = Root::new().env("SYSLOG_LEVEL", "4");
+    root.service("a", "[Service]\nRestrat=always", "exec sleep 1000");
+    root.unit("lost.socket", "[Socket]\nListenStream=/run/lost.sock\n");
+    let mut it = root.start();
+    it.hears("`Restrat=` is not a directive that we know; ignored");
+    it.hears("no service `lost` takes this socket; it is not bound");
+    it.is_ready();
+    assert!(!root.path("run/lost.sock").exists());
+    assert_eq!(it.stops(), 0);
+}
+
+#[test]
 fn a_user_that_does_not_exist_is_told_before_anything_starts() {
     let root = Root::new();
     root.service(

@@ -87,7 +87,7 @@ fn conditions_environment_files_and_the_stop_signal_are_obeyed() {
     );
     let mut it = root.start();
     it.hears("info a: sky blue");
-    it.hears("b: not started: PathExists");
+    it.hears("b: not started: `/srv/vars` must not exist");
     it.is_ready();
     assert_eq!(root.service_status("b")["state"], "done");
     assert_eq!(it.stops(), 0);

@@ -67,7 +67,7 @@ fn every_mistake_is_told_at_once_with_file_and_line() {
     note: /u/x.socket: no service `x` takes this socket; it is not bound
     error: /u/a.service:5: user `nobody-of-this-name` does not exist
     error: /u/c.service:2: services wait for each other in a ring: c -> d -> c; take one `After=`, `Before=` or `Requires=` out of it
-    3 services, 1 socket unit, 0 timers: 6 errors, 4 notes
+    3 services, 0 socket units, 0 timers: 6 errors, 4 notes
     ");
 }
 

@@ -13,7 +13,7 @@ use crate::logd::syslog::{ERROR, INFO};
 use crate::sys::containment::{self, Containment};
 use crate::sys::process::{self, Child, Identity, Launch, ProcessHandle};
 use crate::sys::socket::send_with_descriptor;
-use crate::units::condition::{Condition, Question};
+use crate::units::condition::{self, Question};
 use crate::units::spec::{EnvironmentFile, Output, ServiceSpec};
 use crate::units::value;
 
@@ -256,26 +256,14 @@ impl Unit {
 
     /// Why the unit's conditions say that it is not to be started now; `None` when they hold.
     pub fn unmet_condition(&self, around: &Surroundings<'_>) -> Option<String> {
-        let holds = |condition: &Condition| {
-            let answer = match &condition.question {
-                Question::PathExists(path) => around.paths.at(path).exists(),
-                Question::Environment { name, value } => around
-                    .environment
-                    .iter()
-                    .any(|(n, v)| n == name && value.as_ref().is_none_or(|value| value == v)),
-            };
-            answer != condition.negated
+        let answer = |question: &Question| match question {
+            Question::PathExists(path) => around.paths.at(path).exists(),
+            Question::Environment { name, value } => around
+                .environment
+                .iter()
+                .any(|(n, v)| n == name && value.as_ref().is_none_or(|value| value == v)),
         };
-        let conditions = &self.spec.conditions;
-        let unmet = conditions.iter().find(|c| !c.triggering && !holds(c));
-        if let Some(condition) = unmet {
-            return Some(format!("{:?} does not hold", condition.question));
-        }
-        let mut triggering = conditions.iter().filter(|c| c.triggering).peekable();
-        if triggering.peek().is_some() && !triggering.any(holds) {
-            return Some("none of its triggering conditions holds".to_owned());
-        }
-        None
+        condition::unmet(&self.spec.conditions, answer).map(ToString::to_string)
     }
 
     fn make_runtime_directories(
