@@ -5,6 +5,7 @@
 pub mod calendar;
 pub mod capability;
 pub mod condition;
+pub mod diff;
 pub mod directives;
 pub mod exit;
 pub mod runit;

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use crate::units::exit::Exit;
 use crate::units::exit::ExitSet;
 use crate::units::spec::{CrashLoop, Readiness, Restart, ServiceSpec};
@@ -26,7 +28,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(60);
 const REPEAT_STOP: Duration = Duration::from_millis(500);
 
 /// Where a service is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// Nothing runs and nothing is pending.
     Idle,
@@ -121,8 +123,9 @@ pub enum Note {
     GivenUp,
 }
 
-/// One service and its state.
-#[derive(Debug, Clone)]
+/// One service and its state. Its serialised form is what a new binary of PID 1 goes on from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Service {
     readiness: Readiness,
     restart: Restart,
@@ -147,6 +150,12 @@ pub struct Service {
     started_at: Moment,
     in_service_since: Option<Moment>,
     last_exit: Option<Exit>,
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Service::new(&ServiceSpec::default())
+    }
 }
 
 impl Service {
@@ -176,6 +185,24 @@ impl Service {
             in_service_since: None,
             last_exit: None,
         }
+    }
+
+    /// Takes over the policies of a changed definition; where it is in its life stays.
+    pub fn redefine(&mut self, spec: &ServiceSpec) {
+        *self = Service {
+            watchdog_due: self.watchdog_due,
+            starts: std::mem::take(&mut self.starts),
+            state: self.state,
+            wanted: self.wanted,
+            start_again: self.start_again,
+            once: self.once,
+            failures: self.failures,
+            restarts: self.restarts,
+            started_at: self.started_at,
+            in_service_since: self.in_service_since,
+            last_exit: self.last_exit,
+            ..Service::new(spec)
+        };
     }
 
     pub fn state(&self) -> State {

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::condition::Condition;
 use super::exit::ExitSet;
 use super::signal;
@@ -14,7 +16,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// How a service says that it is ready (systemd.service(5), `Type=`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Readiness {
     /// Ready as soon as the program runs (`simple` and `exec`).
     Exec,
@@ -25,7 +27,7 @@ pub enum Readiness {
 }
 
 /// When an ended service is started again (systemd.service(5), `Restart=`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Restart {
     No,
     Always,
@@ -36,7 +38,7 @@ pub enum Restart {
 }
 
 /// Whose notifications count (systemd.service(5), `NotifyAccess=`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NotifyAccess {
     None,
     Main,
@@ -47,7 +49,7 @@ pub enum NotifyAccess {
 }
 
 /// Which processes a stop reaches (systemd.kill(5), `KillMode=`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KillMode {
     /// All of them, with every signal.
     ControlGroup,
@@ -59,7 +61,7 @@ pub enum KillMode {
 }
 
 /// A file of variables, read at each start (systemd.exec(5), `EnvironmentFile=`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EnvironmentFile {
     pub path: String,
     /// A leading `-`: it may be missing.
@@ -67,7 +69,7 @@ pub struct EnvironmentFile {
 }
 
 /// What becomes of a service that cannot be kept up (`X-CrashLoop=`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CrashLoop {
     /// Tried again every few minutes.
     Retry,
@@ -78,14 +80,14 @@ pub enum CrashLoop {
 }
 
 /// Where an output stream of a service goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Output {
     Log,
     Null,
 }
 
 /// A resource limit; the values of getrlimit(2). `None` means unlimited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
     pub resource: LimitResource,
     pub soft: Option<u64>,
@@ -93,7 +95,7 @@ pub struct Limit {
 }
 
 /// The limits that units may set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LimitResource {
     Core,
     OpenFiles,
@@ -104,45 +106,61 @@ pub enum LimitResource {
 }
 
 /// A directory below /run that the service owns while it runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuntimeDirectory {
     pub name: String,
     pub mode: u32,
 }
 
-/// One service, ready to be run.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One service, ready to be run. In its serialised form a field has the name of its directive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
 pub struct ServiceSpec {
     /// Unit name without its suffix: `asterisk`.
     pub name: String,
     pub description: String,
+    #[serde(rename = "Type")]
     pub readiness: Readiness,
     /// Program and arguments; the program is an absolute path or a name to be found on PATH.
+    #[serde(rename = "ExecStart")]
     pub command: Vec<String>,
+    #[serde(rename = "ExecReload")]
     pub reload: Option<Vec<String>>,
     /// `X-Drain=`: asks the service to take no new work and to end when its work has ended.
+    #[serde(rename = "X-Drain")]
     pub drain: Option<Vec<String>>,
     /// `X-Role=log`: gets the services' output from PID 1 and is stopped last.
+    #[serde(rename = "X-Role")]
     pub is_log: bool,
     pub user: Option<String>,
     pub group: Option<String>,
     pub supplementary_groups: Vec<String>,
     pub environment: Vec<(String, String)>,
     pub working_directory: Option<String>,
+    #[serde(rename = "RuntimeDirectory")]
     pub runtime_directories: Vec<RuntimeDirectory>,
     pub restart: Restart,
     /// A fixed pause before each restart; without it the supervisor's own back-off holds.
+    #[serde(rename = "RestartSec")]
     pub restart_pause: Option<Duration>,
+    #[serde(rename = "TimeoutStartSec")]
     pub start_timeout: Option<Duration>,
+    #[serde(rename = "TimeoutStopSec")]
     pub stop_timeout: Duration,
+    #[serde(rename = "Limit")]
     pub limits: Vec<Limit>,
     pub no_new_privileges: bool,
     /// Capabilities that the service keeps, by number (capabilities(7)); all others are dropped.
+    #[serde(rename = "AmbientCapabilities")]
     pub capabilities: Vec<u8>,
     /// `CapabilityBoundingSet=`; without it a user of its own keeps nothing but `capabilities`.
+    #[serde(rename = "CapabilityBoundingSet")]
     pub bounding_set: Option<Vec<u8>>,
+    #[serde(rename = "UMask")]
     pub umask: Option<u32>,
+    #[serde(rename = "StandardOutput")]
     pub stdout: Output,
+    #[serde(rename = "StandardError")]
     pub stderr: Output,
     /// Names of services, without suffix. `Before=` of the others is in it once the set is read.
     pub after: Vec<String>,
@@ -155,41 +173,60 @@ pub struct ServiceSpec {
     /// `RemainAfterExit=`: counts as up after its program has ended with success.
     pub remain_after_exit: bool,
     /// Ends that are a success besides exit code 0 (`SuccessExitStatus=`).
+    #[serde(rename = "SuccessExitStatus")]
     pub success_exit: ExitSet,
     /// Ends after which it is never restarted (`RestartPreventExitStatus=`); wins over `force_restart`.
+    #[serde(rename = "RestartPreventExitStatus")]
     pub prevent_restart: ExitSet,
     /// Ends after which it is always restarted (`RestartForceExitStatus=`).
+    #[serde(rename = "RestartForceExitStatus")]
     pub force_restart: ExitSet,
     /// The longest silence between two `WATCHDOG=1`; also told to it as `WATCHDOG_USEC`.
+    #[serde(rename = "WatchdogSec")]
     pub watchdog: Option<Duration>,
     pub notify_access: NotifyAccess,
     /// The signal that asks it to stop; SIGTERM unless named.
     pub kill_signal: i32,
     pub kill_mode: KillMode,
     /// Read in order at each start, after `environment`; later names win.
+    #[serde(rename = "EnvironmentFile")]
     pub environment_files: Vec<EnvironmentFile>,
     /// Variables of PID 1 that it gets; empty means all.
     pub pass_environment: Vec<String>,
     /// Taken out last: `NAME`, or `NAME=value` for that value only.
     pub unset_environment: Vec<String>,
     /// -1000 to 1000 (proc(5), oom_score_adj).
+    #[serde(rename = "OOMScoreAdjust")]
     pub oom_score_adjust: Option<i16>,
     /// -20 to 19 (setpriority(2)).
     pub nice: Option<i8>,
     /// More starts than `start_limit_burst` within this time are too many; `None` leaves it to the back-off.
+    #[serde(rename = "StartLimitIntervalSec")]
     pub start_limit_interval: Option<Duration>,
     pub start_limit_burst: Option<u32>,
+    #[serde(rename = "X-CrashLoop")]
     pub crash_loop: CrashLoop,
     /// Tested before each start; one that does not hold skips the start without failure.
+    #[serde(rename = "Condition")]
     pub conditions: Vec<Condition>,
     /// How many descriptors it may store with PID 1 (`FileDescriptorStoreMax=`).
+    #[serde(rename = "FileDescriptorStoreMax")]
     pub descriptor_store: u32,
     /// A command that succeeds when the service is ready (runit's `check`).
+    #[serde(rename = "check")]
     pub check: Option<Vec<String>>,
     /// A command to run after each end (runit's `finish`), with `exit::finish_arguments` appended.
+    #[serde(rename = "finish")]
     pub finish: Option<Vec<String>>,
     /// The service whose standard input is this one's standard output (runit's `log/run`).
+    #[serde(rename = "log")]
     pub log_service: Option<String>,
+}
+
+impl Default for ServiceSpec {
+    fn default() -> Self {
+        ServiceSpec::new("", Vec::new())
+    }
 }
 
 impl ServiceSpec {
@@ -251,7 +288,7 @@ impl ServiceSpec {
 }
 
 /// The kind of a listening socket (systemd.socket(5)).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Listen {
     UnixStream(String),
     UnixDatagram(String),
@@ -261,14 +298,19 @@ pub enum Listen {
 }
 
 /// One socket unit: listeners that PID 1 binds and passes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct SocketSpec {
     pub name: String,
     /// The service that takes it, without suffix.
     pub service: String,
+    #[serde(rename = "Listen")]
     pub listeners: Vec<Listen>,
+    #[serde(rename = "SocketUser")]
     pub user: Option<String>,
+    #[serde(rename = "SocketGroup")]
     pub group: Option<String>,
+    #[serde(rename = "SocketMode")]
     pub mode: u32,
     pub free_bind: bool,
     pub backlog: u32,
@@ -277,11 +319,12 @@ pub struct SocketSpec {
     /// Unix sockets are unlinked when the socket unit is closed.
     pub remove_on_stop: bool,
     /// The name in `LISTEN_FDNAMES`; the unit's own unless given.
+    #[serde(rename = "FileDescriptorName")]
     pub descriptor_name: Option<String>,
 }
 
 /// How serious a finding about a unit is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Severity {
     /// Not honoured, without harm; named at start.
     Ignored,
@@ -290,7 +333,7 @@ pub enum Severity {
 }
 
 /// Something to say about a unit file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     pub file: String,
     /// 1-based; 0 when the finding is about the file as a whole.

@@ -37,6 +37,7 @@ const PURE: &[&str] = &[
     "units/calendar/text.rs",
     "units/capability.rs",
     "units/condition.rs",
+    "units/diff.rs",
     "units/directives.rs",
     "units/exit.rs",
     "units/runit.rs",
