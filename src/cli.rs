@@ -4,6 +4,7 @@ pub mod health;
 pub mod logs;
 pub mod output;
 pub mod phone;
+pub mod reload_units;
 pub mod service;
 pub mod status;
 pub mod sv;
@@ -56,6 +57,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// Read the unit files again, and go over to what differs
+    #[command(visible_alias = "daemon-reload")]
+    ReloadUnits(reload_units::ReloadUnitsArgs),
     /// Check the units without starting anything: exit code 0, or 78 when they cannot be used
     Verify(verify::VerifyArgs),
     /// Add, list, show and remove phones
@@ -127,6 +131,7 @@ pub fn run() -> ExitCode {
         Command::Reload(args) => service::run(&args, service::Order::Reload),
         Command::Kill(args) => service::run(&args, service::Order::Kill),
         Command::Sv { words } => sv::run(words.into_iter()),
+        Command::ReloadUnits(args) => reload_units::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Phone(args) => phone::run(args),
         Command::Variables => {

@@ -12,6 +12,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::units::diff::Change;
+
 /// The version of the shapes below; it grows when a field changes its meaning.
 pub const SCHEMA: u32 = 1;
 
@@ -23,6 +25,10 @@ const MOST_CLIENTS: usize = 32;
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Request {
     Status,
+    /// Read the unit files again.
+    ReloadDefinitions {
+        dry_run: bool,
+    },
     Start {
         service: String,
     },
@@ -55,7 +61,16 @@ pub enum Request {
 pub enum Reply {
     Status(Status),
     Done,
-    Refused { reason: String },
+    Definitions {
+        changes: Vec<Change>,
+        /// Services that still run as they were defined before.
+        needs_restart: Vec<String>,
+        /// What is ignored in the units that are in force now.
+        findings: Vec<String>,
+    },
+    Refused {
+        reason: String,
+    },
 }
 
 /// The state of the appliance.

@@ -10,6 +10,9 @@ use crate::units::spec::{Listen, SocketSpec};
 #[derive(Debug)]
 pub struct Bound {
     pub service: String,
+    /// The socket unit, without suffix.
+    pub unit: String,
+    pub address: Listen,
     pub name: String,
     pub fd: OwnedFd,
 }
@@ -37,6 +40,8 @@ pub fn bind_all(sockets: &[SocketSpec], paths: &Paths) -> (Vec<Bound>, Vec<Strin
             match bind_listener(&listener, options) {
                 Ok(fd) => bound.push(Bound {
                     service: socket.service.clone(),
+                    unit: socket.name.clone(),
+                    address: listener,
                     name: socket.name.clone(),
                     fd,
                 }),

@@ -6,6 +6,7 @@
 
 mod children;
 mod control;
+mod definitions;
 mod hooks;
 mod notify;
 mod phases;
@@ -68,6 +69,8 @@ pub struct Supervisor {
     epoll: Epoll,
     notify: OwnedFd,
     control: Server,
+    /// What the units were read as; `units` holds the services of it and those that still stop.
+    definitions: UnitSet,
     units: Vec<Unit>,
     timers: Vec<Timer>,
     booted: time::OffsetDateTime,
@@ -125,14 +128,6 @@ impl Supervisor {
         let timers = timers
             .filter_map(|timer| Some(Timer::new(timer.clone(), place(&timer.service)?)))
             .collect();
-        for bound in setup.listeners {
-            if let Some(unit) = units
-                .iter_mut()
-                .find(|unit| unit.spec.name == bound.service)
-            {
-                unit.listeners.push((bound.name, bound.fd));
-            }
-        }
         let own_pipe = OutputPipe::new(OWN_NAME, NOTICE)?;
         nix::fcntl::fcntl(
             &own_pipe.write,
@@ -147,6 +142,7 @@ impl Supervisor {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             notify: setup.notify,
             control: setup.control,
+            definitions: setup.units,
             units,
             timers,
             booted: crate::sys::clock::wall_now(),
@@ -167,6 +163,7 @@ impl Supervisor {
             more_to_reap: false,
             exit_code: 0,
         };
+        supervisor.hand_out(setup.listeners);
         supervisor.watch(supervisor.signals.descriptor().as_raw_fd())?;
         supervisor.watch(supervisor.notify.as_raw_fd())?;
         supervisor.watch(supervisor.control.listener().as_raw_fd())?;
@@ -191,6 +188,16 @@ impl Supervisor {
                 self.reap_batch();
             }
             self.deadlines();
+        }
+    }
+
+    /// Gives each listener to the service that takes it.
+    fn hand_out(&mut self, listeners: Vec<super::sockets::Bound>) {
+        for bound in listeners {
+            let taker = self.place_of(&bound.service);
+            if let Some(unit) = taker.and_then(|index| self.units.get_mut(index)) {
+                unit.listeners.push(bound);
+            }
         }
     }
 
@@ -422,7 +429,7 @@ impl Supervisor {
         let is_fine = |unit: &Unit| {
             // A service that starts only by order is no trouble while nobody orders it.
             let is_waited_for = unit.spec.starts || unit.life.is_wanted() || unit.start_pending;
-            unit.life.is_up() || !is_waited_for
+            unit.life.is_up() || !is_waited_for || unit.is_retired()
         };
         self.units.iter().all(is_fine)
     }

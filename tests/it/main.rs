@@ -7,6 +7,7 @@
 
 mod appliance;
 mod bad_input;
+mod definitions;
 mod docs;
 mod hooks;
 mod log;

@@ -26,6 +26,7 @@ impl Supervisor {
         }
         let (service, order) = match &request {
             Request::Status => return Reply::Status(self.status()),
+            Request::ReloadDefinitions { dry_run } => return self.reload_definitions(*dry_run),
             Request::Start { service } => (service, "start"),
             Request::Stop { service } => (service, "stop"),
             Request::Restart { service } => (service, "restart"),
@@ -34,14 +35,11 @@ impl Supervisor {
             Request::Once { service } => (service, "once"),
             Request::Signal { service, .. } => (service, "a signal"),
         };
-        let Some(index) = self
-            .units
-            .iter()
-            .position(|unit| unit.spec.name == *service)
-        else {
+        let Some(index) = self.place_of(service) else {
             let known: Vec<&str> = self
                 .units
                 .iter()
+                .filter(|unit| !unit.is_retired())
                 .map(|unit| unit.spec.name.as_str())
                 .collect();
             let reason = format!(
@@ -83,7 +81,7 @@ impl Supervisor {
                 self.signal(index, signal);
             }
             Request::Reload { .. } => self.run_helper(index, Role::Reload(index)),
-            Request::Status => {}
+            Request::Status | Request::ReloadDefinitions { .. } => {}
         }
         Reply::Done
     }
@@ -125,6 +123,7 @@ impl Supervisor {
             services: self
                 .units
                 .iter()
+                .filter(|unit| !unit.is_retired() || unit.life.is_alive())
                 .map(|unit| service_status(unit, self.now()))
                 .collect(),
         }

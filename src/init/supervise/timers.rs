@@ -19,7 +19,7 @@ use crate::units::timer::{History, TimerSpec};
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A timer under supervision.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Timer {
     spec: TimerSpec,
     service: usize,
@@ -38,25 +38,43 @@ impl Timer {
             last_end: None,
         }
     }
+
+    /// The same timer with its service in another place.
+    pub fn moved_to(&self, service: usize) -> Timer {
+        Timer {
+            service,
+            ..self.clone()
+        }
+    }
+
+    /// Whether this is what the timer was made of.
+    pub fn is_defined_by(&self, spec: &TimerSpec) -> bool {
+        self.spec == *spec
+    }
 }
 
 impl Supervisor {
-    /// Reads what lasts and arms every timer; once, when the services start.
+    /// Begins every timer; once, when the services start.
     pub(super) fn begin_timers(&mut self) {
         for index in 0..self.timers.len() {
-            let remembered = self.timer_file(index).and_then(|file| {
-                let text = std::fs::read_to_string(file).ok()?;
-                OffsetDateTime::from_unix_timestamp(text.trim().parse().ok()?).ok()
-            });
-            if let Some(timer) = self.timers.get_mut(index) {
-                timer.last_start = remembered;
-            }
-            if remembered.is_none() {
-                // From now on a moment that is missed is made up for.
-                self.remember_timer(index, wall_now());
-            }
-            self.arm(index);
+            self.begin_timer(index);
         }
+    }
+
+    /// Reads what lasts of a timer and arms it.
+    pub(super) fn begin_timer(&mut self, index: usize) {
+        let remembered = self.timer_file(index).and_then(|file| {
+            let text = std::fs::read_to_string(file).ok()?;
+            OffsetDateTime::from_unix_timestamp(text.trim().parse().ok()?).ok()
+        });
+        if let Some(timer) = self.timers.get_mut(index) {
+            timer.last_start = remembered;
+        }
+        if remembered.is_none() {
+            // From now on a moment that is missed is made up for.
+            self.remember_timer(index, wall_now());
+        }
+        self.arm(index);
     }
 
     /// Where the last start of a persistent timer is kept.

@@ -9,6 +9,7 @@ use nix::unistd::{Pid, pipe2};
 use crate::config::paths::Paths;
 use crate::init::identity;
 use crate::init::service::{Moment, Service};
+use crate::init::sockets::Bound;
 use crate::logd::syslog::{ERROR, INFO};
 use crate::sys::containment::{self, Containment};
 use crate::sys::process::{self, Child, Identity, Launch, ProcessHandle};
@@ -70,6 +71,8 @@ pub struct Unit {
     /// Its place in the list of services.
     pub index: usize,
     pub life: Service,
+    /// Its definition was taken out; it stops, and then its place is free.
+    pub retired: bool,
     /// Its start was ordered and waits for what it depends on.
     pub start_pending: bool,
     pub process: Option<(Pid, ProcessHandle)>,
@@ -77,7 +80,7 @@ pub struct Unit {
     pub outcome: Option<OwnedFd>,
     pub stdout: OutputPipe,
     pub stderr: OutputPipe,
-    pub listeners: Vec<(String, OwnedFd)>,
+    pub listeners: Vec<Bound>,
     /// Descriptors that it asked us to keep over its restarts (FDSTORE=1).
     pub store: Vec<(String, OwnedFd)>,
     /// Since when its life is in its present state.
@@ -103,6 +106,7 @@ impl Unit {
             waits_for,
             index,
             life: Service::new(&spec),
+            retired: false,
             start_pending: false,
             process: None,
             outcome: None,
@@ -117,11 +121,18 @@ impl Unit {
         })
     }
 
+    /// Neither shown nor counted any more, unless something of it still runs.
+    pub fn is_retired(&self) -> bool {
+        self.retired
+    }
+
     /// Starts the service's program. For the log service the channel's near end comes back too.
     pub fn spawn(&mut self, around: &Surroundings<'_>) -> Result<Option<OwnedFd>, String> {
         let mut launch = self.launch(&self.spec.command.clone(), around)?;
         self.make_runtime_directories(around, &launch)?;
-        for (name, fd) in self.listeners.iter().chain(&self.store) {
+        let listeners = self.listeners.iter().map(|bound| (&bound.name, &bound.fd));
+        let stored = self.store.iter().map(|(name, fd)| (name, fd));
+        for (name, fd) in listeners.chain(stored) {
             launch.listeners.push((name.clone(), duplicate(fd)?));
         }
         let mut near = None;
