@@ -4,6 +4,7 @@ pub mod health;
 pub mod logs;
 pub mod output;
 pub mod phone;
+pub mod reexec;
 pub mod reload_units;
 pub mod service;
 pub mod status;
@@ -60,6 +61,8 @@ enum Command {
     /// Read the unit files again, and go over to what differs
     #[command(visible_alias = "daemon-reload")]
     ReloadUnits(reload_units::ReloadUnitsArgs),
+    /// Go on as another binary of PID 1, while every service runs on
+    Reexec(reexec::ReexecArgs),
     /// Check the units without starting anything: exit code 0, or 78 when they cannot be used
     Verify(verify::VerifyArgs),
     /// Add, list, show and remove phones
@@ -132,6 +135,7 @@ pub fn run() -> ExitCode {
         Command::Kill(args) => service::run(&args, service::Order::Kill),
         Command::Sv { words } => sv::run(words.into_iter()),
         Command::ReloadUnits(args) => reload_units::run(&args),
+        Command::Reexec(args) => reexec::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Phone(args) => phone::run(args),
         Command::Variables => {

@@ -4,11 +4,13 @@
 
 pub mod boot;
 pub mod control;
+pub mod handover;
 pub mod hooks;
 pub mod identity;
 pub mod journal;
 pub mod notify;
 pub mod order;
+pub mod resume;
 pub mod service;
 pub mod shutdown;
 pub mod sockets;

@@ -3,6 +3,8 @@
 #[allow(unsafe_code)]
 pub mod clock;
 pub mod containment;
+#[allow(unsafe_code)]
+pub mod descriptor;
 pub mod environment;
 pub mod file;
 pub mod notify;

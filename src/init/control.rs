@@ -25,6 +25,13 @@ const MOST_CLIENTS: usize = 32;
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Request {
     Status,
+    /// A defect, for the tests of what becomes of one.
+    #[cfg(debug_assertions)]
+    Panic,
+    /// Go on as another binary of PID 1: this one, or the one that is now where ours was.
+    Reexec {
+        program: Option<String>,
+    },
     /// Read the unit files again.
     ReloadDefinitions {
         dry_run: bool,
@@ -146,6 +153,23 @@ impl Server {
             listener,
             clients: HashMap::new(),
         })
+    }
+
+    /// Takes a listener over that an earlier binary bound.
+    pub fn resume(listener: UnixListener) -> Server {
+        Server {
+            listener,
+            clients: HashMap::new(),
+        }
+    }
+
+    /// Takes a client over that an earlier binary accepted.
+    pub fn adopt(&mut self, stream: UnixStream) {
+        let client = Client {
+            stream,
+            input: Vec::new(),
+        };
+        self.clients.insert(client.stream.as_raw_fd(), client);
     }
 
     pub fn listener(&self) -> &UnixListener {

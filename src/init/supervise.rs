@@ -10,6 +10,8 @@ mod definitions;
 mod hooks;
 mod notify;
 mod phases;
+mod rescue;
+pub mod resume;
 mod timers;
 pub mod unit;
 
@@ -21,10 +23,11 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::unistd::Pid;
 
-use super::control::{Incoming, Server};
+use super::control::{Incoming, Request, Server};
 use super::hooks::HookRun;
 use super::journal::Journal;
 use super::order;
+pub(super) use super::resume::Role;
 use super::service::{Effect, Event, Moment, Note};
 use super::shutdown::{self, Phase, Shutdown};
 use crate::config::Config;
@@ -34,7 +37,7 @@ use crate::logd::syslog::{DEBUG, ERROR, INFO, NOTICE, WARNING};
 use crate::sys::clock::Stopwatch;
 use crate::sys::containment::Containment;
 use crate::sys::process::{self, ProcessHandle};
-use crate::sys::signal::{Request, Signals};
+use crate::sys::signal::{self, Signals};
 use crate::units::UnitSet;
 use timers::Timer;
 use unit::{OutputPipe, Surroundings, Unit};
@@ -43,15 +46,6 @@ use unit::{OutputPipe, Surroundings, Unit};
 const REAP_BATCH: usize = 256;
 /// How long a reload or drain command may take.
 const HELPER_LIMIT: Duration = Duration::from_secs(30);
-
-/// Whose child a process is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Main(usize),
-    Drain(usize),
-    Reload(usize),
-    Hook,
-}
 
 /// A helper or hook that runs now.
 struct Aside {
@@ -78,6 +72,7 @@ pub struct Supervisor {
     asides: HashMap<i32, Aside>,
     outcomes: HashMap<RawFd, usize>,
     hooks: Option<HookRun>,
+    successor: Option<resume::Successor>,
     hook_pipe: OutputPipe,
     own_pipe: OutputPipe,
     log_channel: Option<OwnedFd>,
@@ -112,7 +107,8 @@ pub struct Setup {
 
 impl Supervisor {
     /// Takes everything over and starts the log service at once; nothing else runs yet.
-    pub fn new(setup: Setup) -> std::io::Result<Supervisor> {
+    pub fn new(mut setup: Setup) -> std::io::Result<Supervisor> {
+        let listeners = std::mem::take(&mut setup.listeners);
         let specs: Vec<_> = setup
             .order
             .iter()
@@ -133,7 +129,24 @@ impl Supervisor {
             &own_pipe.write,
             nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK),
         )?;
-        let mut supervisor = Supervisor {
+        let hook_pipe = OutputPipe::new("hook", NOTICE)?;
+        let mut supervisor = Supervisor::assemble(setup, units, own_pipe, hook_pipe)?;
+        supervisor.timers = timers;
+        supervisor.hand_out(listeners);
+        if let Some(index) = supervisor.log_unit() {
+            supervisor.feed(index, Event::Start);
+        }
+        Ok(supervisor)
+    }
+
+    /// Puts the parts together and watches what speaks to PID 1; nothing is started.
+    fn assemble(
+        setup: Setup,
+        units: Vec<Unit>,
+        own_pipe: OutputPipe,
+        hook_pipe: OutputPipe,
+    ) -> std::io::Result<Supervisor> {
+        let supervisor = Supervisor {
             clock: setup.clock,
             config: setup.config,
             paths: setup.paths,
@@ -144,13 +157,14 @@ impl Supervisor {
             control: setup.control,
             definitions: setup.units,
             units,
-            timers,
+            timers: Vec::new(),
             booted: crate::sys::clock::wall_now(),
             roles: HashMap::new(),
             asides: HashMap::new(),
             outcomes: HashMap::new(),
             hooks: None,
-            hook_pipe: OutputPipe::new("hook", NOTICE)?,
+            hook_pipe,
+            successor: None,
             own_pipe,
             log_channel: None,
             environment: setup.environment,
@@ -163,32 +177,32 @@ impl Supervisor {
             more_to_reap: false,
             exit_code: 0,
         };
-        supervisor.hand_out(setup.listeners);
         supervisor.watch(supervisor.signals.descriptor().as_raw_fd())?;
         supervisor.watch(supervisor.notify.as_raw_fd())?;
         supervisor.watch(supervisor.control.listener().as_raw_fd())?;
-        if let Some(index) = supervisor.log_unit() {
-            supervisor.feed(index, Event::Start);
-        }
         Ok(supervisor)
     }
 
     /// Runs to the end; the value is the container's exit code.
     pub fn run(mut self) -> i32 {
         self.begin_entry_hooks();
-        loop {
-            self.advance();
-            if self.shutdown.phase() == Phase::Ended {
-                return self.exit_code;
-            }
-            for fd in self.wait() {
-                self.dispatch(fd);
-            }
-            if std::mem::take(&mut self.more_to_reap) {
-                self.reap_batch();
-            }
-            self.deadlines();
+        self.go_on()
+    }
+
+    /// One turn of the loop; the value is the exit code, at the end.
+    fn turn(&mut self) -> Option<i32> {
+        self.advance();
+        if self.shutdown.phase() == Phase::Ended {
+            return Some(self.exit_code);
         }
+        for fd in self.wait() {
+            self.dispatch(fd);
+        }
+        if std::mem::take(&mut self.more_to_reap) {
+            self.reap_batch();
+        }
+        self.deadlines();
+        None
     }
 
     /// Gives each listener to the service that takes it.
@@ -265,10 +279,10 @@ impl Supervisor {
         if fd == self.signals.descriptor().as_raw_fd() {
             for request in self.signals.pending() {
                 match request {
-                    Request::Stop => self.stop_ordered(),
-                    Request::Reload => self.reload_all(),
-                    Request::Dump => self.dump(),
-                    Request::ChildEnded => self.reap_batch(),
+                    signal::Request::Stop => self.stop_ordered(),
+                    signal::Request::Reload => self.reload_all(),
+                    signal::Request::Dump => self.dump(),
+                    signal::Request::ChildEnded => self.reap_batch(),
                 }
             }
         } else if fd == self.notify.as_raw_fd() {
@@ -283,11 +297,19 @@ impl Supervisor {
                         self.control.drop_client(client);
                     }
                 }
-                Incoming::Gone => self.control.drop_client(fd),
+                Incoming::Gone => {
+                    self.control.drop_client(fd);
+                    self.asker_gone(fd);
+                }
                 Incoming::Requests(requests) => {
                     for request in requests {
-                        let reply = self.answer(request);
-                        self.control.reply(fd, &reply);
+                        let reply = match request {
+                            Ok(Request::Reexec { program }) => self.try_successor(program, fd),
+                            request => Some(self.answer(request)),
+                        };
+                        if let Some(reply) = reply {
+                            self.control.reply(fd, &reply);
+                        }
                     }
                 }
             }

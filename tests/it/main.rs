@@ -13,6 +13,8 @@ mod hooks;
 mod log;
 mod notify;
 mod phone;
+mod reexec;
+mod rescue;
 mod rooms;
 mod sample_units;
 mod supervision;

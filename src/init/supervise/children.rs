@@ -162,7 +162,7 @@ impl Supervisor {
                     format!("{name}: the reload command failed with {exit}"),
                 );
             }
-            Role::Main(_) | Role::Hook => {}
+            Role::Main(_) | Role::Hook | Role::Trial => {}
         }
     }
 
@@ -259,6 +259,7 @@ impl Supervisor {
                 self.timers_see_end(index);
             }
             Role::Hook => self.hook_ended(exit),
+            Role::Trial => self.trial_ended(exit),
             helper => self.helper_ended(helper, exit),
         }
     }

@@ -26,6 +26,11 @@ impl Supervisor {
         }
         let (service, order) = match &request {
             Request::Status => return Reply::Status(self.status()),
+            #[cfg(debug_assertions)]
+            #[allow(clippy::panic, reason = "ordered, and only in builds for tests")]
+            Request::Panic => panic!("by order"),
+            // Answered when its trial run has ended.
+            Request::Reexec { .. } => return Reply::Done,
             Request::ReloadDefinitions { dry_run } => return self.reload_definitions(*dry_run),
             Request::Start { service } => (service, "start"),
             Request::Stop { service } => (service, "stop"),
@@ -81,7 +86,9 @@ impl Supervisor {
                 self.signal(index, signal);
             }
             Request::Reload { .. } => self.run_helper(index, Role::Reload(index)),
-            Request::Status | Request::ReloadDefinitions { .. } => {}
+            #[cfg(debug_assertions)]
+            Request::Panic => {}
+            Request::Status | Request::ReloadDefinitions { .. } | Request::Reexec { .. } => {}
         }
         Reply::Done
     }

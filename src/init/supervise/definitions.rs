@@ -165,7 +165,7 @@ impl Supervisor {
     }
 
     /// Who waits for whom, after services came or went.
-    fn wait_anew(&mut self) {
+    pub(super) fn wait_anew(&mut self) {
         let specs: Vec<ServiceSpec> = self.units.iter().map(|unit| unit.spec.clone()).collect();
         let retired: Vec<bool> = self.units.iter().map(Unit::is_retired).collect();
         let is_there = |index: &usize| !retired.get(*index).copied().unwrap_or(true);

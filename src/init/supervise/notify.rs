@@ -45,7 +45,7 @@ impl Supervisor {
             Some(Role::Drain(index) | Role::Reload(index)) => {
                 allowed(index, &[NotifyAccess::Exec, NotifyAccess::All])
             }
-            Some(Role::Hook) => None,
+            Some(Role::Hook | Role::Trial) => None,
             // Only worth the look at the process when some unit lets all of its processes speak.
             None => self.units.iter().find_map(|unit| {
                 let index = allowed(unit.index, &[NotifyAccess::All])?;

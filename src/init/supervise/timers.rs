@@ -9,9 +9,10 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::Supervisor;
+use crate::init::resume::TimerState;
 use crate::init::shutdown::Phase;
 use crate::logd::syslog::{INFO, WARNING};
-use crate::sys::clock::{local_offset, wall_now};
+use crate::sys::clock::{from_nanos, local_offset, to_nanos, wall_now};
 use crate::sys::file::{Owner, write_atomic};
 use crate::units::timer::{History, TimerSpec};
 
@@ -36,6 +37,16 @@ impl Timer {
             due: None,
             last_start: None,
             last_end: None,
+        }
+    }
+
+    /// What a next binary of PID 1 needs of it.
+    pub fn state(&self) -> TimerState {
+        TimerState {
+            name: self.spec.name.clone(),
+            due: self.due.map(to_nanos),
+            last_start: self.last_start.map(to_nanos),
+            last_end: self.last_end.map(to_nanos),
         }
     }
 
@@ -88,6 +99,22 @@ impl Supervisor {
                 .state()
                 .join(format!("timer-{}", timer.spec.name)),
         )
+    }
+
+    /// Makes the timers again that an earlier binary of PID 1 had.
+    pub(super) fn resume_timers(&mut self, states: &[TimerState]) {
+        for spec in self.definitions.timers.clone() {
+            let Some(service) = self.place_of(&spec.service) else {
+                continue;
+            };
+            let mut timer = Timer::new(spec, service);
+            if let Some(state) = states.iter().find(|state| state.name == timer.spec.name) {
+                timer.due = state.due.map(from_nanos);
+                timer.last_start = state.last_start.map(from_nanos);
+                timer.last_end = state.last_end.map(from_nanos);
+            }
+            self.timers.push(timer);
+        }
     }
 
     fn remember_timer(&mut self, index: usize, moment: OffsetDateTime) {
