@@ -197,7 +197,7 @@ fn prepare_certificate(paths: &Paths, config: &Config, journal: &mut Journal) {
         )
     });
     let (uid, gid) = match identity::user("asterisk") {
-        Ok(account) => (account.uid.as_raw(), account.gid.as_raw()),
+        Ok(account) => (account.uid, account.gid),
         Err(_) => (
             nix::unistd::geteuid().as_raw(),
             nix::unistd::getegid().as_raw(),

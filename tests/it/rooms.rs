@@ -9,6 +9,7 @@ const PURE: &[&str] = &[
     "asterisk/conf/resolve.rs",
     "asterisk/conf/scan.rs",
     "config.rs",
+    "config/accounts.rs",
     "config/registry.rs",
     "health.rs",
     "init/hooks.rs",
