@@ -4,6 +4,7 @@ pub mod health;
 pub mod logs;
 pub mod output;
 pub mod phone;
+pub mod prepare;
 pub mod reexec;
 pub mod reload_units;
 pub mod service;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::paths::Paths;
 use crate::config::{self, registry};
+use crate::init::command::{INIT_PROGRAM, beside};
 use crate::sys::environment;
 
 /// A telephone exchange in one container
@@ -33,6 +35,9 @@ enum Command {
     /// Run the exchange: PID 1 of the container
     #[command(after_long_help = variables_help())]
     Init(RootArgs),
+    /// Prepare the volume and the certificate (started by PID 1)
+    #[command(hide = true)]
+    Prepare(RootArgs),
     /// Print what the services say (started by PID 1)
     #[command(hide = true)]
     Logd,
@@ -123,7 +128,8 @@ pub fn run() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Init(args) => exit_code(crate::init::boot::run(&args.root)),
+        Command::Init(args) => init(&args),
+        Command::Prepare(args) => prepare::run(&args),
         Command::Logd => logd(),
         Command::Health(args) => health::run(&args),
         Command::Status(args) => status::run(&args),
@@ -145,8 +151,17 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn exit_code(code: i32) -> ExitCode {
-    ExitCode::from(u8::try_from(code).unwrap_or(2))
+/// PID 1 is a program of its own, which takes this one's place.
+fn init(args: &RootArgs) -> ExitCode {
+    let program = beside(INIT_PROGRAM);
+    let arguments = ["--root".into(), args.root.clone().into_os_string()];
+    let error = crate::sys::process::replace(&program, &arguments);
+    let out = output::Output::new(false);
+    out.problem(
+        &format!("cannot run `{}`: {error}", program.display()),
+        Some("PID 1 is a program of its own: it must lie in the same directory as `switchhook`"),
+    );
+    out.finish(output::Exit::Failed)
 }
 
 fn logd() -> ExitCode {

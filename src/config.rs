@@ -3,6 +3,7 @@
 //! Pure: the variables arrive as an argument. Every mistake is reported at once. Invariant: a `Config`
 //! holds only values that the registry allows.
 
+pub mod accounts;
 pub mod paths;
 pub mod registry;
 

@@ -2,7 +2,9 @@
 //!
 //! `service`, `order`, `hooks` and `shutdown` decide and are pure; the rest carries out.
 
+pub mod arguments;
 pub mod boot;
+pub mod command;
 pub mod control;
 pub mod handover;
 pub mod hooks;
@@ -10,6 +12,8 @@ pub mod identity;
 pub mod journal;
 pub mod notify;
 pub mod order;
+pub mod prepare;
+pub mod report;
 pub mod resume;
 pub mod service;
 pub mod shutdown;
@@ -19,5 +23,7 @@ pub mod unit_files;
 
 /// Something failed: the start, or a service that had to be killed at the stop.
 pub const EXIT_FAILED: i32 = 2;
+/// The arguments cannot be used (sysexits, EX_USAGE).
+pub const EXIT_USAGE: i32 = 64;
 /// The configuration, a unit or the volume cannot be used as it is (sysexits, EX_CONFIG).
 pub const EXIT_CONFIGURATION: i32 = 78;

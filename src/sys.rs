@@ -1,5 +1,6 @@
 //! The thin ring around the operating system. Only here is unsafe code allowed.
 
+pub mod account;
 #[allow(unsafe_code)]
 pub mod clock;
 pub mod containment;

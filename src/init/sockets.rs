@@ -78,7 +78,7 @@ fn text(listener: &Listen) -> String {
 
 fn owner(socket: &SocketSpec) -> Result<Option<(u32, u32)>, String> {
     let uid = match &socket.user {
-        Some(name) => super::identity::user(name)?.uid.as_raw(),
+        Some(name) => super::identity::user(name)?.uid,
         None => nix::unistd::geteuid().as_raw(),
     };
     let gid = match &socket.group {

@@ -179,8 +179,8 @@ pub fn apply(
 ) -> Result<usize, SeedError> {
     // In a test's root there may be no such account; then everything stays ours.
     let ids = |name: &str| {
-        let account = nix::unistd::User::from_name(name).ok().flatten()?;
-        Some((account.uid.as_raw(), account.gid.as_raw()))
+        let account = crate::sys::account::user(name).ok().flatten()?;
+        Some((account.uid, account.gid))
     };
     let (pbx, log) = (ids(ACCOUNT), ids(LOG_ACCOUNT));
     let owner = |owner: Owner| match owner {

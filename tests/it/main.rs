@@ -13,6 +13,7 @@ mod hooks;
 mod log;
 mod notify;
 mod phone;
+mod prepare;
 mod reexec;
 mod rescue;
 mod rooms;

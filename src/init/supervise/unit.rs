@@ -185,7 +185,7 @@ impl Unit {
             let account = identity::user(user)?;
             set(&mut environment, "USER", user);
             set(&mut environment, "LOGNAME", user);
-            set(&mut environment, "HOME", &account.dir.to_string_lossy());
+            set(&mut environment, "HOME", &account.home);
         }
         for (key, value) in &spec.environment {
             set(&mut environment, key, value);
