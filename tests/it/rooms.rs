@@ -85,6 +85,8 @@ fn pure_rooms_name_nothing_foreign() {
             .lines()
             .filter(|line| !line.trim_start().starts_with("//"))
         {
+            // `std::os::unix::` is no `nix::`.
+            let line = line.replace("std::os::unix::", "");
             for foreign in FOREIGN {
                 assert!(!line.contains(foreign), "{file} names {foreign}: {line}");
             }
