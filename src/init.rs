@@ -4,6 +4,7 @@
 
 pub mod boot;
 pub mod control;
+pub mod demand;
 pub mod hooks;
 pub mod identity;
 pub mod journal;

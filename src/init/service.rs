@@ -187,6 +187,11 @@ impl Service {
         self.restarts
     }
 
+    /// When its latest process was started.
+    pub fn started_at(&self) -> Moment {
+        self.started_at
+    }
+
     pub fn last_exit(&self) -> Option<Exit> {
         self.last_exit
     }

@@ -9,6 +9,7 @@ mod control;
 mod hooks;
 mod notify;
 mod phases;
+mod sockets;
 mod timers;
 pub mod unit;
 
@@ -35,6 +36,7 @@ use crate::sys::containment::Containment;
 use crate::sys::process::{self, ProcessHandle};
 use crate::sys::signal::{Request, Signals};
 use crate::units::UnitSet;
+use sockets::Listener;
 use timers::Timer;
 use unit::{OutputPipe, Surroundings, Unit};
 
@@ -130,8 +132,11 @@ impl Supervisor {
                 .iter_mut()
                 .find(|unit| unit.spec.name == bound.service)
             {
-                unit.listeners.push((bound.name, bound.fd));
+                unit.listeners.push(Listener::new(bound));
             }
+        }
+        for unit in &mut units {
+            unit.open_without_a_door();
         }
         let own_pipe = OutputPipe::new(OWN_NAME, NOTICE)?;
         nix::fcntl::fcntl(
@@ -182,8 +187,10 @@ impl Supervisor {
         loop {
             self.advance();
             if self.shutdown.phase() == Phase::Ended {
+                self.remove_sockets();
                 return self.exit_code;
             }
+            self.arrange_sockets();
             for fd in self.wait() {
                 self.dispatch(fd);
             }
@@ -237,6 +244,7 @@ impl Supervisor {
             .chain(asides)
             .chain(hook)
             .chain(self.leftovers_until)
+            .chain(self.sockets_deadline())
             .min();
         let to_deadline = next.map(|at| at.saturating_sub(self.now()));
         match to_deadline
@@ -284,6 +292,8 @@ impl Supervisor {
                     }
                 }
             }
+        } else {
+            self.socket_readable(fd);
         }
     }
 
@@ -297,6 +307,9 @@ impl Supervisor {
         let effects = unit.life.step(event, now);
         if before != std::mem::discriminant(&unit.life.state()) {
             unit.changed_at = now;
+        }
+        if matches!(event, Event::Exited { .. }) {
+            unit.demand_sees_end(now);
         }
         for effect in effects {
             self.carry_out(index, effect);
@@ -360,6 +373,7 @@ impl Supervisor {
             process::signal_group(Pid::from_raw(pid), libc::SIGKILL);
         }
         self.timers_due();
+        self.look_at_sockets();
         self.hook_deadline(now);
         self.leftovers_deadline(now);
     }
@@ -414,7 +428,11 @@ impl Supervisor {
         if !unit.start_pending {
             return false;
         }
-        let is_up = |other: &usize| self.units.get(*other).is_some_and(|unit| unit.life.is_up());
+        let is_up = |other: &usize| {
+            let other = self.units.get(*other);
+            // Whoever needs a service that waits for its first connection connects to it.
+            other.is_some_and(|other| other.life.is_up() || other.is_listening())
+        };
         unit.waits_for.iter().all(is_up)
     }
 

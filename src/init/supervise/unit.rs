@@ -6,7 +6,9 @@ use nix::fcntl::OFlag;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{Pid, pipe2};
 
+use super::sockets::Listener;
 use crate::config::paths::Paths;
+use crate::init::demand::Demand;
 use crate::init::identity;
 use crate::init::service::{Moment, Service};
 use crate::logd::syslog::{ERROR, INFO};
@@ -77,7 +79,9 @@ pub struct Unit {
     pub outcome: Option<OwnedFd>,
     pub stdout: OutputPipe,
     pub stderr: OutputPipe,
-    pub listeners: Vec<(String, OwnedFd)>,
+    pub listeners: Vec<Listener>,
+    /// How its connections may start it.
+    pub demand: Demand,
     /// Descriptors that it asked us to keep over its restarts (FDSTORE=1).
     pub store: Vec<(String, OwnedFd)>,
     /// Since when its life is in its present state.
@@ -109,6 +113,7 @@ impl Unit {
             stdout: OutputPipe::new(&spec.name, INFO)?,
             stderr: OutputPipe::new(&spec.name, ERROR)?,
             listeners: Vec::new(),
+            demand: Demand::default(),
             store: Vec::new(),
             changed_at: Moment::ZERO,
             status: None,
@@ -121,7 +126,11 @@ impl Unit {
     pub fn spawn(&mut self, around: &Surroundings<'_>) -> Result<Option<OwnedFd>, String> {
         let mut launch = self.launch(&self.spec.command.clone(), around)?;
         self.make_runtime_directories(around, &launch)?;
-        for (name, fd) in self.listeners.iter().chain(&self.store) {
+        let held = self
+            .listeners
+            .iter()
+            .map(|held| (&held.bound.name, &held.bound.fd));
+        for (name, fd) in held.chain(self.store.iter().map(|(name, fd)| (name, fd))) {
             launch.listeners.push((name.clone(), duplicate(fd)?));
         }
         let mut near = None;
