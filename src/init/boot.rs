@@ -9,6 +9,7 @@ use super::control::Server;
 use super::journal::Journal;
 use super::supervise::{Setup, Supervisor};
 use super::{EXIT_CONFIGURATION, EXIT_FAILED, identity, sockets, unit_files};
+use crate::asterisk::generate;
 use crate::certs::self_signed;
 use crate::config::paths::Paths;
 use crate::config::{self, Config, LogFormat};
@@ -55,8 +56,8 @@ fn start(root: &Path, clock: Stopwatch, journal: &mut Journal) -> Result<Supervi
         Refusal(EXIT_CONFIGURATION)
     })?;
     *journal = Journal::direct(config.log_level, config.log_format);
-    let paths = Paths::under(root);
-    let (units, order) = load_units(&paths, &config, journal)?;
+    let paths = Paths::under(root).of_pbx(config.pbx);
+    refuse_broken_units(&paths, &config, journal)?;
     prepare_runtime(&paths).map_err(|e| {
         let hint = "hint: with a read-only root mount memory there: `--tmpfs /run --tmpfs /tmp`";
         refuse(
@@ -67,9 +68,11 @@ fn start(root: &Path, clock: Stopwatch, journal: &mut Journal) -> Result<Supervi
     })?;
     let volume = prepare_volume(&paths, journal)?;
     prepare_certificate(&paths, &config, journal);
-    let (listeners, problems) = sockets::bind_all(&units.sockets, &paths);
-    for problem in problems {
-        journal.say(ERROR, problem);
+    generate_units(&paths, &config, journal);
+    let (units, order) = load_units(&paths, &config, journal)?;
+    let (listeners, told) = sockets::bind_all(&units.sockets, &paths);
+    for line in told {
+        journal.say(ERROR, line);
     }
     let failed = |what: &str, e: std::io::Error, journal: &mut Journal| {
         refuse(journal, EXIT_FAILED, format!("cannot {what}: {e}"))
@@ -119,6 +122,36 @@ fn prepare_runtime(paths: &Paths) -> std::io::Result<()> {
         std::fs::create_dir_all(paths.at(directory))?;
     }
     Ok(())
+}
+
+/// The units of the image and the volume must be sound before anything is touched.
+fn refuse_broken_units(
+    paths: &Paths,
+    config: &Config,
+    journal: &mut Journal,
+) -> Result<(), Refusal> {
+    let [image, _, volume] = paths.units();
+    let service_directory = paths.at(&config.service_dir);
+    let found = unit_files::find(&[image, volume], Some(&service_directory), paths.root());
+    if unit_files::check(&found).has_errors() {
+        return load_units(paths, config, journal).map(|_| ());
+    }
+    Ok(())
+}
+
+/// The units that follow from the PBX's configuration. Without them the PBX binds its own sockets.
+fn generate_units(paths: &Paths, config: &Config, journal: &mut Journal) {
+    match generate::generate(paths, config.pbx) {
+        Ok(generated) => {
+            if !generated.promises.is_empty() {
+                journal.say(NOTICE, &generated.promises);
+            }
+            for note in &generated.notes {
+                journal.say(WARNING, note);
+            }
+        }
+        Err(problem) => journal.say(ERROR, format!("the PBX's sockets are not held: {problem}")),
+    }
 }
 
 /// Reads and checks every unit; the volume's units replace the image's of the same name.
@@ -196,7 +229,7 @@ fn prepare_certificate(paths: &Paths, config: &Config, journal: &mut Journal) {
             |name| name.to_string_lossy().into_owned(),
         )
     });
-    let (uid, gid) = match identity::user("asterisk") {
+    let (uid, gid) = match identity::user(config.pbx.name()) {
         Ok(account) => (account.uid.as_raw(), account.gid.as_raw()),
         Err(_) => (
             nix::unistd::geteuid().as_raw(),

@@ -14,6 +14,7 @@ mod notify;
 mod phone;
 mod rooms;
 mod sample_units;
+mod sockets;
 mod supervision;
 mod timers;
 mod verify;
