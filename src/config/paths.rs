@@ -28,6 +28,10 @@ impl Paths {
         self
     }
 
+    pub fn pbx(&self) -> Pbx {
+        self.pbx
+    }
+
     /// An absolute path of the image, below the root.
     pub fn at(&self, absolute: &str) -> PathBuf {
         self.root.join(absolute.trim_start_matches('/'))
@@ -104,6 +108,6 @@ impl Paths {
     }
 
     pub fn certificates(&self) -> PathBuf {
-        self.at("srv/etc/ssl/asterisk")
+        self.at("srv/etc/ssl").join(self.pbx.name())
     }
 }

@@ -246,7 +246,11 @@ impl Service {
                 vec![]
             }
             Event::Stop => self.stop(now, false),
-            Event::Restart => self.stop(now, true),
+            Event::Restart => {
+                // Whoever orders it knows of the failures so far.
+                self.failures = 0;
+                self.stop(now, true)
+            }
             Event::Drain { budget } => self.drain(budget, now),
             Event::Kill => self.kill(),
             Event::Executed => self.executed(now),

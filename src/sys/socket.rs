@@ -45,8 +45,14 @@ fn bind_unix(path: &Path, kind: SockType, options: BindOptions) -> io::Result<Ow
         }
         return Ok(fd);
     }
-    if let Some(parent) = path.parent() {
+    if let Some(parent) = path.parent()
+        && !parent.exists()
+    {
         std::fs::create_dir_all(parent)?;
+        // Whoever owns the socket keeps its other files beside it, as tmpfiles.d(5) would have it.
+        if let Some((uid, gid)) = options.owner {
+            std::os::unix::fs::chown(parent, Some(uid), Some(gid))?;
+        }
     }
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
