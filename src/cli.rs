@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::paths::Paths;
+use crate::config::pbx::Pbx;
 use crate::config::{self, registry};
 use crate::init::command::{INIT_PROGRAM, beside};
 use crate::sys::environment;
@@ -87,7 +88,7 @@ pub struct RootArgs {
 
 impl RootArgs {
     pub fn paths(&self) -> Paths {
-        Paths::under(&self.root)
+        Paths::under(&self.root).of_pbx(Pbx::chosen(&crate::sys::environment::all()))
     }
 }
 

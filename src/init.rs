@@ -6,6 +6,7 @@ pub mod arguments;
 pub mod boot;
 pub mod command;
 pub mod control;
+pub mod demand;
 pub mod handover;
 pub mod hooks;
 pub mod identity;

@@ -7,6 +7,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use super::RootArgs;
 use super::output::{Exit, Output};
+use crate::asterisk::generate;
 use crate::certs::self_signed;
 use crate::config::paths::Paths;
 use crate::config::{self, Config};
@@ -29,7 +30,7 @@ pub fn run(args: &RootArgs) -> ExitCode {
             return report.0.finish(Exit::Configuration);
         }
     };
-    let paths = args.paths();
+    let paths = args.paths().of_pbx(config.pbx);
     if let Err(error) = prepare_volume(&paths, &report) {
         report.say(ERROR, &chain(&error));
         return report.0.finish(match error {
@@ -38,6 +39,7 @@ pub fn run(args: &RootArgs) -> ExitCode {
         });
     }
     prepare_certificate(&paths, &config, &report);
+    generate_units(&paths, &config, &report);
     report.0.finish(Exit::Ok)
 }
 
@@ -72,6 +74,19 @@ fn prepare_volume(paths: &Paths, report: &Report) -> Result<(), SeedError> {
     Ok(())
 }
 
+/// The units that follow from the PBX's configuration. Without them the PBX binds its own sockets.
+fn generate_units(paths: &Paths, config: &Config, report: &Report) {
+    match generate::generate(paths, config.pbx) {
+        Ok(generated) => {
+            report.say(NOTICE, &generated.promises);
+            for note in &generated.notes {
+                report.say(WARNING, note);
+            }
+        }
+        Err(problem) => report.say(ERROR, &format!("the PBX's sockets are not held: {problem}")),
+    }
+}
+
 /// An error with its causes. Where a text already ends in its cause nothing is repeated.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -98,7 +113,7 @@ fn prepare_certificate(paths: &Paths, config: &Config, report: &Report) {
             |name| name.to_string_lossy().into_owned(),
         )
     });
-    let (uid, gid) = match identity::user("asterisk") {
+    let (uid, gid) = match identity::user(config.pbx.name()) {
         Ok(account) => (account.uid, account.gid),
         Err(_) => (
             nix::unistd::geteuid().as_raw(),

@@ -60,8 +60,8 @@ fn start(root: &Path, clock: Stopwatch, journal: &mut Journal) -> Result<Supervi
         Refusal(EXIT_CONFIGURATION)
     })?;
     *journal = Journal::direct(config.log_level, config.log_format);
-    let paths = Paths::under(root);
-    let (units, order) = load_units(&paths, &config, journal)?;
+    let paths = Paths::under(root).of_pbx(config.pbx);
+    refuse_broken_units(&paths, &config, journal)?;
     prepare_runtime(&paths).map_err(|e| {
         let hint = "hint: with a read-only root mount memory there: `--tmpfs /run --tmpfs /tmp`";
         refuse(
@@ -75,9 +75,10 @@ fn start(root: &Path, clock: Stopwatch, journal: &mut Journal) -> Result<Supervi
         .filter(|(name, _)| !GIVEN.contains(&name.as_str()))
         .collect();
     let volume = prepare::run(&paths, &environment, &mut signals, journal).map_err(Refusal)?;
-    let (listeners, problems) = sockets::bind_all(&units.sockets, &paths);
-    for problem in problems {
-        journal.say(ERROR, problem);
+    let (units, order) = load_units(&paths, &config, journal)?;
+    let (listeners, told) = sockets::bind_all(&units.sockets, &paths);
+    for line in told {
+        journal.say(ERROR, line);
     }
     let failed = |what: &str, e: std::io::Error, journal: &mut Journal| {
         refuse(journal, EXIT_FAILED, format!("cannot {what}: {e}"))
@@ -115,6 +116,21 @@ fn prepare_runtime(paths: &Paths) -> std::io::Result<()> {
     }
     for directory in ["run/lock", "tmp"] {
         std::fs::create_dir_all(paths.at(directory))?;
+    }
+    Ok(())
+}
+
+/// The units of the image and the volume must be sound before anything is touched.
+fn refuse_broken_units(
+    paths: &Paths,
+    config: &Config,
+    journal: &mut Journal,
+) -> Result<(), Refusal> {
+    let [image, _, volume] = paths.units();
+    let service_directory = paths.at(&config.service_dir);
+    let found = unit_files::find(&[image, volume], Some(&service_directory), paths.root());
+    if unit_files::check(&found).has_errors() {
+        return load_units(paths, config, journal).map(|_| ());
     }
     Ok(())
 }

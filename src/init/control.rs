@@ -103,7 +103,7 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceStatus {
     pub name: String,
-    /// `waiting`, `starting`, `running`, `draining`, `stopping`, `pausing`, `stopped`, `done` or `failed`.
+    /// `listening` (a connection starts it), `waiting`, `starting`, `running`, `draining`, `stopping`, `pausing`, `stopped`, `done` or `failed`.
     pub state: String,
     pub up: bool,
     pub wanted: bool,
@@ -116,6 +116,20 @@ pub struct ServiceStatus {
     pub last_exit: Option<String>,
     /// Its own word on how it does (sd_notify, STATUS=).
     pub status: Option<String>,
+    /// The sockets that are held for it.
+    #[serde(default)]
+    pub sockets: Vec<SocketStatus>,
+}
+
+/// A socket that PID 1 holds for a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketStatus {
+    /// The socket unit's name without suffix.
+    pub unit: String,
+    /// `/path`, `tcp ADDRESS:PORT` or `udp ADDRESS:PORT`.
+    pub address: String,
+    /// Connections wait there and the service, which is up, takes none of them.
+    pub unused: bool,
 }
 
 /// One connected client.

@@ -90,8 +90,8 @@ fn take_state(root: &Path, state: RawFd) -> Result<Supervisor, Problem> {
     let setup = Setup {
         clock: Stopwatch::since(state.began),
         journal: Journal::direct(config.log_level, config.log_format),
+        paths: Paths::under(root).of_pbx(config.pbx),
         config,
-        paths: Paths::under(root),
         signals,
         units: std::mem::take(&mut state.definitions),
         order: Vec::new(),

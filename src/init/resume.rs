@@ -5,10 +5,12 @@
 //! the old binary still runs. Invariant: every descriptor stands in it once.
 
 use std::os::fd::RawFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::init::demand::Demand;
 use crate::init::service::{Moment, Service};
 use crate::sys::containment::Containment;
 use crate::units::UnitSet;
@@ -69,6 +71,7 @@ pub struct UnitState {
     pub stdout: PipeState,
     pub stderr: PipeState,
     pub listeners: Vec<ListenerState>,
+    pub demand: Demand,
     pub store: Vec<(String, RawFd)>,
     pub changed_at: Moment,
     pub status: Option<String>,
@@ -82,6 +85,10 @@ pub struct ListenerState {
     pub address: Listen,
     pub name: String,
     pub fd: RawFd,
+    pub activates: bool,
+    pub trigger_interval: Duration,
+    pub trigger_burst: u32,
+    pub remove: Option<PathBuf>,
 }
 
 /// One timer by the name of its unit; moments in nanoseconds since 1970.

@@ -214,6 +214,11 @@ impl Service {
         self.restarts
     }
 
+    /// When its latest process was started.
+    pub fn started_at(&self) -> Moment {
+        self.started_at
+    }
+
     pub fn last_exit(&self) -> Option<Exit> {
         self.last_exit
     }
@@ -268,7 +273,11 @@ impl Service {
                 vec![]
             }
             Event::Stop => self.stop(now, false),
-            Event::Restart => self.stop(now, true),
+            Event::Restart => {
+                // Whoever orders it knows of the failures so far.
+                self.failures = 0;
+                self.stop(now, true)
+            }
             Event::Drain { budget } => self.drain(budget, now),
             Event::Kill => self.kill(),
             Event::Executed => self.executed(now),

@@ -12,6 +12,7 @@ mod notify;
 mod phases;
 mod rescue;
 pub mod resume;
+mod sockets;
 mod timers;
 pub mod unit;
 
@@ -39,6 +40,7 @@ use crate::sys::containment::Containment;
 use crate::sys::process::{self, ProcessHandle};
 use crate::sys::signal::{self, Signals};
 use crate::units::UnitSet;
+use sockets::Listener;
 use timers::Timer;
 use unit::{OutputPipe, Surroundings, Unit};
 
@@ -133,6 +135,9 @@ impl Supervisor {
         let mut supervisor = Supervisor::assemble(setup, units, own_pipe, hook_pipe)?;
         supervisor.timers = timers;
         supervisor.hand_out(listeners);
+        for unit in &mut supervisor.units {
+            unit.open_without_a_door();
+        }
         if let Some(index) = supervisor.log_unit() {
             supervisor.feed(index, Event::Start);
         }
@@ -193,8 +198,10 @@ impl Supervisor {
     fn turn(&mut self) -> Option<i32> {
         self.advance();
         if self.shutdown.phase() == Phase::Ended {
+            self.remove_sockets();
             return Some(self.exit_code);
         }
+        self.arrange_sockets();
         for fd in self.wait() {
             self.dispatch(fd);
         }
@@ -210,7 +217,7 @@ impl Supervisor {
         for bound in listeners {
             let taker = self.place_of(&bound.service);
             if let Some(unit) = taker.and_then(|index| self.units.get_mut(index)) {
-                unit.listeners.push(bound);
+                unit.listeners.push(Listener::new(bound));
             }
         }
     }
@@ -258,6 +265,7 @@ impl Supervisor {
             .chain(asides)
             .chain(hook)
             .chain(self.leftovers_until)
+            .chain(self.sockets_deadline())
             .min();
         let to_deadline = next.map(|at| at.saturating_sub(self.now()));
         match to_deadline
@@ -313,6 +321,8 @@ impl Supervisor {
                     }
                 }
             }
+        } else {
+            self.socket_readable(fd);
         }
     }
 
@@ -326,6 +336,9 @@ impl Supervisor {
         let effects = unit.life.step(event, now);
         if before != std::mem::discriminant(&unit.life.state()) {
             unit.changed_at = now;
+        }
+        if matches!(event, Event::Exited { .. }) {
+            unit.demand_sees_end(now);
         }
         for effect in effects {
             self.carry_out(index, effect);
@@ -389,6 +402,7 @@ impl Supervisor {
             process::signal_group(Pid::from_raw(pid), libc::SIGKILL);
         }
         self.timers_due();
+        self.look_at_sockets();
         self.hook_deadline(now);
         self.leftovers_deadline(now);
     }
@@ -443,7 +457,11 @@ impl Supervisor {
         if !unit.start_pending {
             return false;
         }
-        let is_up = |other: &usize| self.units.get(*other).is_some_and(|unit| unit.life.is_up());
+        let is_up = |other: &usize| {
+            let other = self.units.get(*other);
+            // Whoever needs a service that waits for its first connection connects to it.
+            other.is_some_and(|other| other.life.is_up() || other.is_listening())
+        };
         unit.waits_for.iter().all(is_up)
     }
 

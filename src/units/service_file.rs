@@ -24,6 +24,7 @@ pub fn read(name: &str, sources: &[Source]) -> (Option<ServiceSpec>, Vec<Finding
             Ok(()) | Err(_) => {}
         }
     }
+    spec.is_installed = assignments.iter().any(|a| a.section == "Install");
     for directory in &mut spec.runtime_directories {
         directory.mode = directory_mode;
     }
@@ -40,6 +41,10 @@ pub fn read(name: &str, sources: &[Source]) -> (Option<ServiceSpec>, Vec<Finding
 }
 
 fn assign(spec: &mut ServiceSpec, directory_mode: &mut u32, a: &Assignment) -> Result<(), String> {
+    if a.section == "Install" {
+        // That there is such a section is what counts; targets mean nothing here.
+        return Ok(());
+    }
     let text = value::specifiers(&a.value, &spec.name, ".service")?;
     let text = text.as_str();
     match a.key.as_str() {

@@ -168,8 +168,12 @@ pub struct ServiceSpec {
     pub requires: Vec<String>,
     /// Socket units that it takes, by name without suffix.
     pub sockets: Vec<String>,
-    /// Started with the appliance; otherwise only by an order or its timer.
+    /// Started with the appliance; otherwise only by an order, its timer or a connection.
     pub starts: bool,
+    /// Its file has an `[Install]` section: it starts with the appliance even when it has sockets.
+    pub is_installed: bool,
+    /// Started by the first connection or datagram on one of its sockets.
+    pub on_demand: bool,
     /// `RemainAfterExit=`: counts as up after its program has ended with success.
     pub remain_after_exit: bool,
     /// Ends that are a success besides exit code 0 (`SuccessExitStatus=`).
@@ -262,6 +266,8 @@ impl ServiceSpec {
             requires: Vec::new(),
             sockets: Vec::new(),
             starts: true,
+            is_installed: false,
+            on_demand: false,
             remain_after_exit: false,
             success_exit: ExitSet::default(),
             prevent_restart: ExitSet::default(),
@@ -287,7 +293,8 @@ impl ServiceSpec {
     }
 }
 
-/// The kind of a listening socket (systemd.socket(5)).
+/// The kind of a listening socket (systemd.socket(5)). A name that begins with `@` instead of `/` is of the
+/// abstract namespace (unix(7)).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Listen {
     UnixStream(String),
@@ -321,6 +328,36 @@ pub struct SocketSpec {
     /// The name in `LISTEN_FDNAMES`; the unit's own unless given.
     #[serde(rename = "FileDescriptorName")]
     pub descriptor_name: Option<String>,
+    /// More than `trigger_burst` starts by its connections within this time are too many; zero is no limit.
+    pub trigger_interval: Duration,
+    pub trigger_burst: u32,
+    /// `X-Role=pbx`: made from the PBX's own configuration. It never starts the service, and its spelling of an
+    /// address is the one that the PBX recognises.
+    pub is_generated: bool,
+}
+
+impl Listen {
+    /// The path or abstract name of a unix socket.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Listen::UnixStream(path)
+            | Listen::UnixDatagram(path)
+            | Listen::UnixSequential(path) => Some(path),
+            Listen::Tcp(_) | Listen::Udp(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Listen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Listen::UnixStream(path)
+            | Listen::UnixDatagram(path)
+            | Listen::UnixSequential(path) => f.write_str(path),
+            Listen::Tcp(address) => write!(f, "tcp {address}"),
+            Listen::Udp(address) => write!(f, "udp {address}"),
+        }
+    }
 }
 
 /// How serious a finding about a unit is.

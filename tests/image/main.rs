@@ -19,4 +19,5 @@ mod first_start;
 mod hooks;
 mod kill;
 mod registration;
+mod sockets;
 mod stop;

@@ -18,6 +18,7 @@ mod reexec;
 mod rescue;
 mod rooms;
 mod sample_units;
+mod sockets;
 mod supervision;
 mod timers;
 mod verify;

@@ -1,7 +1,8 @@
 //! Answering the control socket: status and orders.
 
 use super::{Role, Supervisor};
-use crate::init::control::{Reply, Request, SCHEMA, ServiceStatus, Status};
+use crate::init::control::{Reply, Request, SCHEMA, ServiceStatus, SocketStatus, Status};
+use crate::init::demand::Use;
 use crate::init::service::{Event, Moment, State};
 use crate::init::shutdown::Phase;
 use crate::logd::syslog::{NOTICE, WARNING};
@@ -65,11 +66,13 @@ impl Supervisor {
             .say(NOTICE, format!("{service}: {order} was ordered"));
         match request {
             Request::Start { .. } => {
+                self.order_demand(index, true);
                 if let Some(unit) = self.units.get_mut(index) {
                     unit.start_pending = true;
                 }
             }
             Request::Stop { .. } => {
+                self.order_demand(index, false);
                 if let Some(unit) = self.units.get_mut(index) {
                     unit.start_pending = false;
                 }
@@ -137,9 +140,18 @@ impl Supervisor {
     }
 }
 
+fn socket_status(listener: &super::sockets::Listener) -> SocketStatus {
+    SocketStatus {
+        unit: listener.bound.unit.clone(),
+        address: listener.bound.address.to_string(),
+        unused: listener.used == Use::Unused,
+    }
+}
+
 fn service_status(unit: &super::Unit, now: Moment) -> ServiceStatus {
     let state = match unit.life.state() {
         State::Idle if unit.start_pending => "waiting",
+        State::Idle | State::Finished { ok: true } if unit.is_listening() => "listening",
         State::Idle => "stopped",
         State::Starting { .. } => "starting",
         State::Running { .. } => "running",
@@ -164,5 +176,6 @@ fn service_status(unit: &super::Unit, now: Moment) -> ServiceStatus {
             .clone()
             .or_else(|| unit.life.last_exit().map(|exit| exit.to_string())),
         status: unit.status.clone(),
+        sockets: unit.listeners.iter().map(socket_status).collect(),
     }
 }

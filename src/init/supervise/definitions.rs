@@ -4,6 +4,7 @@
 //! taken out stops, and its place is free for another once nothing of it runs.
 
 use super::Supervisor;
+use super::sockets::Listener;
 use super::timers::Timer;
 use super::unit::Unit;
 use crate::init::control::Reply;
@@ -111,9 +112,9 @@ impl Supervisor {
         if let Some(unit) = self.units.get_mut(index) {
             unit.retired = true;
             unit.start_pending = false;
-            unit.listeners.clear();
             unit.store.clear();
         }
+        self.close_listeners(index, |_| true);
         self.feed(index, Event::Stop);
     }
 
@@ -178,10 +179,12 @@ impl Supervisor {
     /// Binds what is new and closes what went; what stayed the same is not touched, so that no connection is refused.
     fn change_sockets(&mut self, old: &[SocketSpec], changed: impl Fn(String) -> bool) {
         let is_changed = |name: &str| changed(format!("{name}.socket"));
-        for gone in old.iter().filter(|socket| is_changed(&socket.name)) {
-            for unit in &mut self.units {
-                unit.listeners.retain(|bound| bound.unit != gone.name);
-            }
+        for index in 0..self.units.len() {
+            let gone = |listener: &Listener| {
+                let unit = &listener.bound.unit;
+                is_changed(unit) && old.iter().any(|socket| socket.name == *unit)
+            };
+            self.close_listeners(index, gone);
         }
         let new: Vec<SocketSpec> = self.definitions.sockets.clone();
         let new: Vec<_> = new.into_iter().filter(|s| is_changed(&s.name)).collect();
@@ -190,6 +193,11 @@ impl Supervisor {
             self.journal.say(WARNING, problem);
         }
         self.hand_out(bound);
+        for unit in &mut self.units {
+            let starts = unit.spec.starts;
+            unit.open_without_a_door();
+            unit.start_pending |= unit.spec.starts && !starts;
+        }
     }
 
     fn change_timers(&mut self) {

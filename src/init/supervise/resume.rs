@@ -12,6 +12,7 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use nix::unistd::Pid;
 
+use super::sockets::Listener;
 use super::timers::Timer;
 use super::unit::{OutputPipe, Unit, duplicate};
 use super::{Aside, OWN_NAME, Role, Setup, Supervisor};
@@ -313,16 +314,22 @@ fn unit_state(unit: &Unit) -> UnitState {
         stdout,
         stderr,
         listeners,
+        demand,
         store,
         changed_at,
         status,
         trouble,
     } = unit;
-    let listener = |bound: &Bound| ListenerState {
+    // Whether a listener is used is asked anew.
+    let listener = |Listener { bound, .. }: &Listener| ListenerState {
         unit: bound.unit.clone(),
         address: bound.address.clone(),
         name: bound.name.clone(),
         fd: bound.fd.as_raw_fd(),
+        activates: bound.activates,
+        trigger_interval: bound.trigger_interval,
+        trigger_burst: bound.trigger_burst,
+        remove: bound.remove.clone(),
     };
     let stored = |(name, fd): &(String, OwnedFd)| (name.clone(), fd.as_raw_fd());
     UnitState {
@@ -335,6 +342,7 @@ fn unit_state(unit: &Unit) -> UnitState {
         stdout: pipe_state(stdout),
         stderr: pipe_state(stderr),
         listeners: listeners.iter().map(listener).collect(),
+        demand: demand.clone(),
         store: store.iter().map(stored).collect(),
         changed_at: *changed_at,
         status: status.clone(),
@@ -355,13 +363,17 @@ fn resume_unit(
     };
     let mut listeners = Vec::new();
     for listener in state.listeners {
-        listeners.push(Bound {
+        listeners.push(Listener::new(Bound {
             service: state.spec.name.clone(),
             unit: listener.unit,
             address: listener.address,
             name: listener.name,
             fd: take_over(listener.fd)?,
-        });
+            activates: listener.activates,
+            trigger_interval: listener.trigger_interval,
+            trigger_burst: listener.trigger_burst,
+            remove: listener.remove,
+        }));
     }
     let mut store = Vec::new();
     for (name, fd) in state.store {
@@ -380,6 +392,7 @@ fn resume_unit(
         stdout,
         stderr,
         listeners,
+        demand: state.demand,
         store,
         changed_at: state.changed_at,
         status: state.status,

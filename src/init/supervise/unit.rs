@@ -6,10 +6,11 @@ use nix::fcntl::OFlag;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{Pid, pipe2};
 
+use super::sockets::Listener;
 use crate::config::paths::Paths;
+use crate::init::demand::Demand;
 use crate::init::identity;
 use crate::init::service::{Moment, Service};
-use crate::init::sockets::Bound;
 use crate::logd::syslog::{ERROR, INFO};
 use crate::sys::containment::{self, Containment};
 use crate::sys::process::{self, Child, Identity, Launch, ProcessHandle};
@@ -80,7 +81,9 @@ pub struct Unit {
     pub outcome: Option<OwnedFd>,
     pub stdout: OutputPipe,
     pub stderr: OutputPipe,
-    pub listeners: Vec<Bound>,
+    pub listeners: Vec<Listener>,
+    /// How its connections may start it.
+    pub demand: Demand,
     /// Descriptors that it asked us to keep over its restarts (FDSTORE=1).
     pub store: Vec<(String, OwnedFd)>,
     /// Since when its life is in its present state.
@@ -113,6 +116,7 @@ impl Unit {
             stdout: OutputPipe::new(&spec.name, INFO)?,
             stderr: OutputPipe::new(&spec.name, ERROR)?,
             listeners: Vec::new(),
+            demand: Demand::default(),
             store: Vec::new(),
             changed_at: Moment::ZERO,
             status: None,
@@ -130,9 +134,11 @@ impl Unit {
     pub fn spawn(&mut self, around: &Surroundings<'_>) -> Result<Option<OwnedFd>, String> {
         let mut launch = self.launch(&self.spec.command.clone(), around)?;
         self.make_runtime_directories(around, &launch)?;
-        let listeners = self.listeners.iter().map(|bound| (&bound.name, &bound.fd));
-        let stored = self.store.iter().map(|(name, fd)| (name, fd));
-        for (name, fd) in listeners.chain(stored) {
+        let held = self
+            .listeners
+            .iter()
+            .map(|held| (&held.bound.name, &held.bound.fd));
+        for (name, fd) in held.chain(self.store.iter().map(|(name, fd)| (name, fd))) {
             launch.listeners.push((name.clone(), duplicate(fd)?));
         }
         let mut near = None;
