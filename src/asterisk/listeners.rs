@@ -150,7 +150,7 @@ impl Plan {
             return;
         }
         // A value that is no address leaves what was before; a port in it does not count.
-        let numbers = settings.all(&["bindaddr"]).filter_map(numeric);
+        let mut numbers = settings.all(&["bindaddr"]).filter_map(numeric);
         let ip = numbers
             .next_back()
             .map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |(ip, _)| ip);
