@@ -9,6 +9,7 @@ pub mod identity;
 pub mod journal;
 pub mod notify;
 pub mod order;
+pub mod pulse;
 pub mod service;
 pub mod shutdown;
 pub mod sockets;

@@ -9,6 +9,8 @@ pub mod notify;
 #[allow(unsafe_code)]
 pub mod output;
 #[allow(unsafe_code)]
+pub mod pipe;
+#[allow(unsafe_code)]
 pub mod process;
 pub mod signal;
 #[allow(unsafe_code)]

@@ -7,6 +7,7 @@ pub mod capability;
 pub mod condition;
 pub mod directives;
 pub mod exit;
+pub mod expand;
 pub mod runit;
 pub mod service_file;
 pub mod set;

@@ -7,8 +7,11 @@
 mod children;
 mod control;
 mod hooks;
+mod log_pipe;
 mod notify;
 mod phases;
+mod probe;
+mod stages;
 mod timers;
 pub mod unit;
 
@@ -24,7 +27,7 @@ use super::control::{Incoming, Server};
 use super::hooks::HookRun;
 use super::journal::Journal;
 use super::order;
-use super::service::{Effect, Event, Moment, Note};
+use super::service::{Effect, Event, Moment, Note, Stage, State};
 use super::shutdown::{self, Phase, Shutdown};
 use crate::config::Config;
 use crate::config::paths::Paths;
@@ -49,6 +52,18 @@ enum Role {
     Main(usize),
     Drain(usize),
     Reload(usize),
+    /// A command of the stage that runs.
+    Stage(usize),
+    Check(usize),
+    /// The program that stands in for a signal (0: for none) to the process `target`.
+    Control {
+        index: usize,
+        letter: char,
+        signal: i32,
+        target: i32,
+    },
+    /// Its service does not wait for it any more.
+    Cut,
     Hook,
 }
 
@@ -233,8 +248,10 @@ impl Supervisor {
         let services = self.units.iter().filter_map(|unit| unit.life.deadline());
         let asides = self.asides.values().map(|aside| aside.until);
         let hook = self.hooks.iter().filter_map(HookRun::deadline);
+        let probes = self.units.iter().filter_map(Unit::probe_deadline);
         let next = services
             .chain(asides)
+            .chain(probes)
             .chain(hook)
             .chain(self.leftovers_until)
             .min();
@@ -268,6 +285,8 @@ impl Supervisor {
             self.read_notify();
         } else if let Some(index) = self.outcomes.get(&fd).copied() {
             self.read_outcome(index);
+        } else if self.read_notification(fd) || self.pour_log(fd) || self.read_probe(fd) {
+            // It was theirs.
         } else if self.control.owns(fd) {
             match self.control.readable(fd) {
                 Incoming::Nothing => {}
@@ -312,13 +331,17 @@ impl Supervisor {
                 self.exit_code = self.exit_code.max(super::EXIT_FAILED);
                 self.stop_ordered();
             }
-            Effect::Kill => {
-                if let Some((pid, _)) = self.units.get(index).and_then(|unit| unit.process.as_ref())
-                {
-                    process::signal_group(*pid, libc::SIGKILL);
-                }
-                self.signal(index, libc::SIGKILL);
+            Effect::Kill => self.kill(index),
+            Effect::Run(stage) => {
+                let state = self.units.get(index).map(|unit| unit.life.state());
+                let end = match state {
+                    Some(State::Finishing { exit }) => Some(exit),
+                    _ => None,
+                };
+                self.run_stage(index, stage, end);
             }
+            Effect::Check => self.run_check(index),
+            Effect::CutHelpers => self.cut_helpers(index),
             Effect::Drain => self.run_helper(index, Role::Drain(index)),
             Effect::Note(note) => self.tell(index, note),
         }
@@ -359,6 +382,7 @@ impl Supervisor {
             self.asides.remove(&pid);
             process::signal_group(Pid::from_raw(pid), libc::SIGKILL);
         }
+        self.probes_due(now);
         self.timers_due();
         self.hook_deadline(now);
         self.leftovers_deadline(now);
@@ -375,6 +399,7 @@ impl Supervisor {
             self.note_first_readiness();
         }
         self.advance_phase();
+        self.divert_logs();
     }
 
     /// Starts a service, unless its conditions say that it is not for now.
@@ -414,7 +439,12 @@ impl Supervisor {
         if !unit.start_pending {
             return false;
         }
-        let is_up = |other: &usize| self.units.get(*other).is_some_and(|unit| unit.life.is_up());
+        // The service that takes its output need not be up: what is said meanwhile waits for it.
+        let is_up = |other: &usize| {
+            self.units.get(*other).is_some_and(|other| {
+                other.life.is_up() || unit.spec.log_service.as_ref() == Some(&other.spec.name)
+            })
+        };
         unit.waits_for.iter().all(is_up)
     }
 
@@ -490,6 +520,17 @@ impl Supervisor {
                 )
             }
             Note::WatchdogMissed => (ERROR, format!("{name}: gives no sign of life; ending it")),
+            Note::StageFailed { stage, exit } => {
+                let key = match stage {
+                    Stage::Before => "ExecStartPre=",
+                    Stage::After => "ExecStartPost=",
+                    Stage::Stop => "ExecStop=",
+                    Stage::Finish => "ExecStopPost=",
+                };
+                let text = format!("{key} failed with {exit}");
+                unit.trouble.get_or_insert_with(|| text.clone());
+                (ERROR, format!("{name}: {text}"))
+            }
             Note::CrashLoop => (
                 ERROR,
                 format!(
