@@ -14,6 +14,7 @@ pub mod journal;
 pub mod notify;
 pub mod order;
 pub mod prepare;
+pub mod pulse;
 pub mod report;
 pub mod resume;
 pub mod service;

@@ -12,6 +12,8 @@ pub mod notify;
 #[allow(unsafe_code)]
 pub mod output;
 #[allow(unsafe_code)]
+pub mod pipe;
+#[allow(unsafe_code)]
 pub mod process;
 pub mod signal;
 #[allow(unsafe_code)]

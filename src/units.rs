@@ -8,6 +8,7 @@ pub mod condition;
 pub mod diff;
 pub mod directives;
 pub mod exit;
+pub mod expand;
 pub mod runit;
 pub mod service_file;
 pub mod set;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::init::demand::Demand;
-use crate::init::service::{Moment, Service};
+use crate::init::service::{Exit, Moment, Service, Stage};
 use crate::sys::containment::Containment;
 use crate::units::UnitSet;
 use crate::units::spec::{Listen, ServiceSpec};
@@ -70,12 +70,33 @@ pub struct UnitState {
     pub outcome: Option<RawFd>,
     pub stdout: PipeState,
     pub stderr: PipeState,
+    pub log_pipe: Option<LogPipeState>,
+    pub notification: Option<RawFd>,
+    pub stage: Option<StageState>,
     pub listeners: Vec<ListenerState>,
     pub demand: Demand,
     pub store: Vec<(String, RawFd)>,
     pub changed_at: Moment,
     pub status: Option<String>,
     pub trouble: Option<String>,
+}
+
+/// The pipe to a service that takes the output.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LogPipeState {
+    pub read: RawFd,
+    pub write: Option<RawFd>,
+    pub lost: u64,
+}
+
+/// The commands around a service's program that run.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StageState {
+    pub stage: Stage,
+    pub end: Option<Exit>,
+    pub position: usize,
+    pub pid: Option<i32>,
+    pub result: Exit,
 }
 
 /// One bound listener.
@@ -114,6 +135,18 @@ pub enum Role {
     Main(usize),
     Drain(usize),
     Reload(usize),
+    /// A command of the stage that runs.
+    Stage(usize),
+    Check(usize),
+    /// The program that stands in for a signal (0: for none) to the process `target`.
+    Control {
+        index: usize,
+        letter: char,
+        signal: i32,
+        target: i32,
+    },
+    /// Its service does not wait for it any more.
+    Cut,
     Hook,
     /// The trial run of a binary that is to replace ours.
     Trial,
@@ -161,6 +194,9 @@ impl State {
             all.extend(pipe(unit.stdout));
             all.extend(pipe(unit.stderr));
             all.extend(unit.outcome);
+            all.extend(unit.notification);
+            all.extend(unit.log_pipe.iter().map(|pipe| pipe.read));
+            all.extend(unit.log_pipe.iter().filter_map(|pipe| pipe.write));
             all.extend(unit.listeners.iter().map(|listener| listener.fd));
             all.extend(unit.store.iter().map(|(_, fd)| *fd));
         }

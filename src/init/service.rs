@@ -1,151 +1,51 @@
 //! The life of one service as an explicit machine: `step(event, now) -> effects`.
 //!
-//! Pure: no clock, no process, no log. `now` and every moment are durations since PID 1 started.
-//! Invariant: a process exists exactly in the states `Starting`, `Running`, `Draining`, `Stopping` and `Killed`.
+//! Pure: no clock, no process, no log. `now` and every moment are durations since PID 1 started. The
+//! supervisor runs the commands around a service's program; their time is bounded there or by `deadline()`.
+//! Invariant: nothing of a service runs in the states `Idle`, `Pausing` and `Finished`.
+
+mod restart;
+mod vocabulary;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::units::exit::Exit;
-use crate::units::exit::ExitSet;
-use crate::units::spec::{CrashLoop, Readiness, Restart, ServiceSpec};
+use crate::units::spec::{Readiness, ServiceSpec};
+use restart::{Next, Policy};
+pub use vocabulary::{Effect, Event, Moment, Note, Stage, State};
 
-/// A point in time: the duration since PID 1 started.
-pub type Moment = Duration;
-
-/// The first pause of the back-off; the very first restart has none.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause of the back-off.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// So many failures in a row, none of them after a stable time, are a crash loop.
-const CRASH_LOOP: u32 = 20;
-/// The pause in a crash loop: the appliance stays answerable, and a mended cause is still found.
-const CRASH_LOOP_PAUSE: Duration = Duration::from_secs(300);
-/// After this time in service earlier failures are forgotten.
-const STABLE_AFTER: Duration = Duration::from_secs(60);
 /// A stop signal sent before readiness is repeated at this interval: a program may not listen yet.
 const REPEAT_STOP: Duration = Duration::from_millis(500);
-
-/// Where a service is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum State {
-    /// Nothing runs and nothing is pending.
-    Idle,
-    /// A process runs and has not said that it is ready.
-    Starting { ready_by: Option<Moment> },
-    /// In service.
-    Running { since: Moment },
-    /// Takes no new work; may finish what it has until the budget ends.
-    Draining { until: Moment },
-    /// SIGTERM was sent.
-    Stopping {
-        kill_at: Moment,
-        repeat_at: Option<Moment>,
-    },
-    /// SIGKILL was sent.
-    Killed,
-    /// Waits before the next start.
-    Pausing { until: Moment },
-    /// Ended for good: a oneshot that is done, or a service that is not to be restarted.
-    Finished { ok: bool },
-}
-
-/// What happens to a service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    Start,
-    /// As `Start`, but its end is then final.
-    Once,
-    /// Its conditions do not hold: it is done without having run.
-    Skip,
-    /// Stop now: SIGTERM, grace, SIGKILL.
-    Stop,
-    /// Take no new work, then stop; `budget` bounds the wait for the work to end.
-    Drain {
-        budget: Duration,
-    },
-    /// End at once: SIGKILL.
-    Kill,
-    /// Stop with the usual grace, then start.
-    Restart,
-    /// The program was executed.
-    Executed,
-    /// The child could not become the program.
-    ExecFailed,
-    /// `READY=1`.
-    Ready,
-    /// The process was reaped. `jitter` is -20..=20 percent, for the back-off.
-    Exited {
-        exit: Exit,
-        jitter: i8,
-    },
-    /// `WATCHDOG=1`: it lives.
-    Watchdog,
-    /// `WATCHDOG_USEC`: from now on it speaks at least this often.
-    WatchdogInterval(Duration),
-    /// It does not live, by its own word or a probe's.
-    WatchdogFailed,
-    /// `EXTEND_TIMEOUT_USEC`: it needs this much longer to start or to stop.
-    ExtendTimeout(Duration),
-    /// The moment of `deadline()` has come.
-    Deadline,
-}
-
-/// What the supervisor has to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    Spawn,
-    /// The stop signal.
-    Terminate,
-    /// SIGABRT: it does not answer, a core may tell why.
-    Abort,
-    Kill,
-    Drain,
-    /// The service cannot be kept up and its unit says that the container ends then.
-    EndAppliance,
-    Note(Note),
-}
-
-/// What is worth telling.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Note {
-    Started,
-    Ready { after: Duration },
-    Ended { exit: Exit, expected: bool },
-    Restarting { pause: Duration },
-    NotReadyInTime,
-    DrainedOut,
-    DrainBudgetSpent,
-    Killing,
-    WatchdogMissed,
-    CrashLoop,
-    GivenUp,
-}
+/// The first pause between two checks for readiness; each further one is twice as long.
+const FIRST_CHECK_PAUSE: Duration = Duration::from_millis(50);
+/// The longest pause between two checks.
+const LONGEST_CHECK_PAUSE: Duration = Duration::from_secs(5);
 
 /// One service and its state. Its serialised form is what a new binary of PID 1 goes on from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Service {
     readiness: Readiness,
-    restart: Restart,
-    restart_pause: Option<Duration>,
+    remains: bool,
+    /// For each command of the program whether it may fail.
+    commands: Vec<bool>,
+    position: usize,
+    stages: Vec<Stage>,
+    policy: Policy,
     start_timeout: Option<Duration>,
     stop_timeout: Duration,
     drains: bool,
-    success: ExitSet,
-    prevent_restart: ExitSet,
-    force_restart: ExitSet,
-    start_limit: Option<(u32, Duration)>,
-    crash_loop: CrashLoop,
     watchdog: Option<Duration>,
     watchdog_due: Option<Moment>,
-    starts: Vec<Moment>,
+    check_at: Option<Moment>,
+    checks: u32,
     state: State,
+    has_process: bool,
     wanted: bool,
     start_again: bool,
     once: bool,
-    failures: u32,
     restarts: u64,
     started_at: Moment,
     in_service_since: Option<Moment>,
@@ -160,26 +60,36 @@ impl Default for Service {
 
 impl Service {
     pub fn new(spec: &ServiceSpec) -> Service {
+        let then = spec.then.iter().map(|command| command.may_fail);
+        let stages = [
+            (Stage::Before, spec.before_start.is_empty()),
+            (Stage::After, spec.after_start.is_empty()),
+            (Stage::Stop, spec.stop.is_empty()),
+            (
+                Stage::Finish,
+                spec.finish.is_none() && spec.after_end.is_empty(),
+            ),
+        ];
+        let stages = stages.into_iter().filter(|(_, is_empty)| !is_empty);
         Service {
             readiness: spec.readiness,
-            restart: spec.restart,
-            restart_pause: spec.restart_pause,
+            remains: spec.remain_after_exit,
+            commands: std::iter::once(spec.may_fail).chain(then).collect(),
+            position: 0,
+            stages: stages.map(|(stage, _)| stage).collect(),
+            policy: Policy::new(spec),
             start_timeout: spec.start_timeout,
             stop_timeout: spec.stop_timeout,
             drains: spec.drain.is_some(),
-            success: spec.success_exit.clone(),
-            prevent_restart: spec.prevent_restart.clone(),
-            force_restart: spec.force_restart.clone(),
-            start_limit: spec.start_limit_burst.zip(spec.start_limit_interval),
-            crash_loop: spec.crash_loop,
             watchdog: spec.watchdog,
             watchdog_due: None,
-            starts: Vec::new(),
+            check_at: None,
+            checks: 0,
             state: State::Idle,
+            has_process: false,
             wanted: false,
             start_again: false,
             once: false,
-            failures: 0,
             restarts: 0,
             started_at: Duration::ZERO,
             in_service_since: None,
@@ -189,20 +99,33 @@ impl Service {
 
     /// Takes over the policies of a changed definition; where it is in its life stays.
     pub fn redefine(&mut self, spec: &ServiceSpec) {
+        let fresh = Service::new(spec);
         *self = Service {
-            watchdog_due: self.watchdog_due,
-            starts: std::mem::take(&mut self.starts),
-            state: self.state,
-            wanted: self.wanted,
-            start_again: self.start_again,
-            once: self.once,
-            failures: self.failures,
-            restarts: self.restarts,
-            started_at: self.started_at,
-            in_service_since: self.in_service_since,
-            last_exit: self.last_exit,
-            ..Service::new(spec)
+            readiness: fresh.readiness,
+            remains: fresh.remains,
+            commands: fresh.commands,
+            stages: fresh.stages,
+            policy: fresh.policy.remembering(&self.policy),
+            start_timeout: fresh.start_timeout,
+            stop_timeout: fresh.stop_timeout,
+            drains: fresh.drains,
+            watchdog: fresh.watchdog,
+            ..self.clone()
         };
+    }
+
+    /// Which of the program's commands is to be run or runs; only a oneshot has more than one.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// It is down and will not be back within moments: stopped, given up, or failing again and again.
+    pub fn is_away(&self) -> bool {
+        match self.state {
+            State::Idle | State::Finished { .. } => true,
+            State::Pausing { .. } => self.policy.fails_often(),
+            _ => false,
+        }
     }
 
     pub fn state(&self) -> State {
@@ -227,7 +150,7 @@ impl Service {
         self.wanted
     }
 
-    /// A process exists.
+    /// A process exists, its own or one of the commands around it.
     pub fn is_alive(&self) -> bool {
         !matches!(
             self.state,
@@ -246,13 +169,16 @@ impl Service {
     /// When `Event::Deadline` is due.
     pub fn deadline(&self) -> Option<Moment> {
         match self.state {
-            State::Starting { ready_by } => ready_by,
-            State::Draining { until } | State::Pausing { until } => Some(until),
+            State::Starting { ready_by } => ready_by.into_iter().chain(self.check_at).min(),
+            State::Preparing { ready_by } | State::Completing { ready_by } => ready_by,
+            State::Draining { until } | State::Pausing { until } | State::Asking { until } => {
+                Some(until)
+            }
             State::Stopping { kill_at, repeat_at } => {
                 Some(repeat_at.map_or(kill_at, |at| at.min(kill_at)))
             }
             State::Running { .. } => self.watchdog_due,
-            State::Idle | State::Killed | State::Finished { .. } => None,
+            State::Idle | State::Killed | State::Finishing { .. } | State::Finished { .. } => None,
         }
     }
 
@@ -275,14 +201,16 @@ impl Service {
             Event::Stop => self.stop(now, false),
             Event::Restart => {
                 // Whoever orders it knows of the failures so far.
-                self.failures = 0;
+                self.policy.forget_failures();
                 self.stop(now, true)
             }
             Event::Drain { budget } => self.drain(budget, now),
-            Event::Kill => self.kill(),
+            Event::Kill => self.kill(now),
             Event::Executed => self.executed(now),
             Event::ExecFailed => vec![],
             Event::Ready => self.ready(now),
+            Event::Checked { ok } => self.checked(ok, now),
+            Event::StageEnded { exit, jitter } => self.stage_ended(exit, jitter, now),
             Event::Exited { exit, jitter } => self.exited(exit, jitter, now),
             Event::Watchdog => self.watchdog(now),
             Event::WatchdogInterval(interval) => {
@@ -295,31 +223,53 @@ impl Service {
         }
     }
 
+    fn has(&self, stage: Stage) -> bool {
+        self.stages.contains(&stage)
+    }
+
     fn start(&mut self, now: Moment) -> Vec<Effect> {
         self.wanted = true;
         self.once = false;
         match self.state {
             State::Idle | State::Finished { .. } | State::Pausing { .. } => {
-                self.failures = 0;
-                self.spawn(now)
+                self.policy.forget_failures();
+                self.begin(now)
             }
-            State::Stopping { .. } | State::Killed | State::Draining { .. } => {
+            State::Stopping { .. }
+            | State::Killed
+            | State::Draining { .. }
+            | State::Asking { .. }
+            | State::Finishing { .. } => {
                 self.start_again = true;
                 vec![]
             }
-            State::Starting { .. } | State::Running { .. } => vec![],
+            State::Preparing { .. }
+            | State::Starting { .. }
+            | State::Completing { .. }
+            | State::Running { .. } => vec![],
         }
     }
 
-    fn spawn(&mut self, now: Moment) -> Vec<Effect> {
+    fn begin(&mut self, now: Moment) -> Vec<Effect> {
         self.started_at = now;
         self.in_service_since = None;
         self.watchdog_due = None;
-        self.state = State::Starting {
-            ready_by: self
-                .start_timeout
-                .map(|timeout| now.saturating_add(timeout)),
-        };
+        self.position = 0;
+        let ready_by = self
+            .start_timeout
+            .map(|timeout| now.saturating_add(timeout));
+        if self.has(Stage::Before) {
+            self.state = State::Preparing { ready_by };
+            return vec![Effect::Run(Stage::Before)];
+        }
+        self.spawn(ready_by)
+    }
+
+    fn spawn(&mut self, ready_by: Option<Moment>) -> Vec<Effect> {
+        self.check_at = None;
+        self.checks = 0;
+        self.has_process = true;
+        self.state = State::Starting { ready_by };
         vec![Effect::Spawn, Effect::Note(Note::Started)]
     }
 
@@ -327,6 +277,7 @@ impl Service {
         self.wanted = again;
         self.start_again = again;
         match self.state {
+            State::Finished { ok: true } if self.remains && self.has(Stage::Stop) => self.ask(now),
             State::Idle | State::Pausing { .. } | State::Finished { .. } => {
                 self.state = State::Idle;
                 if again {
@@ -335,10 +286,23 @@ impl Service {
                 }
                 vec![]
             }
+            State::Preparing { .. } => self.cut_preparation(Exit::Signal(15), 0, now),
             State::Starting { .. } => self.terminate(now, true),
+            State::Completing { .. } => self.terminate(now, false),
+            State::Running { .. } if self.has(Stage::Stop) => self.ask(now),
             State::Running { .. } | State::Draining { .. } => self.terminate(now, false),
-            State::Stopping { .. } | State::Killed => vec![],
+            State::Asking { .. }
+            | State::Stopping { .. }
+            | State::Killed
+            | State::Finishing { .. } => vec![],
         }
+    }
+
+    fn ask(&mut self, now: Moment) -> Vec<Effect> {
+        self.state = State::Asking {
+            until: now.saturating_add(self.stop_timeout),
+        };
+        vec![Effect::Run(Stage::Stop)]
     }
 
     fn drain(&mut self, budget: Duration, now: Moment) -> Vec<Effect> {
@@ -355,34 +319,67 @@ impl Service {
         }
     }
 
+    /// The stop signal. What has no process, a oneshot that is done, goes on to its end at once.
     fn terminate(&mut self, now: Moment, may_not_listen_yet: bool) -> Vec<Effect> {
+        let may_help = match self.state {
+            State::Starting { .. } => self.readiness == Readiness::Check,
+            State::Completing { .. } | State::Asking { .. } => true,
+            _ => false,
+        };
+        let mut effects = Vec::new();
+        if may_help {
+            effects.push(Effect::CutHelpers);
+        }
+        if !self.has_process {
+            let exit = self.last_exit.unwrap_or(Exit::Code(0));
+            effects.extend(self.leave(exit, 0, now));
+            return effects;
+        }
         self.state = State::Stopping {
             kill_at: now.saturating_add(self.stop_timeout),
             repeat_at: may_not_listen_yet.then(|| now.saturating_add(REPEAT_STOP)),
         };
-        vec![Effect::Terminate]
+        effects.push(Effect::Terminate);
+        effects
     }
 
-    fn kill(&mut self) -> Vec<Effect> {
+    fn cut_preparation(&mut self, exit: Exit, jitter: i8, now: Moment) -> Vec<Effect> {
+        let mut effects = vec![Effect::CutHelpers];
+        effects.extend(self.leave(exit, jitter, now));
+        effects
+    }
+
+    fn kill(&mut self, now: Moment) -> Vec<Effect> {
         if !self.is_alive() {
             self.state = State::Idle;
             return vec![];
         }
         self.start_again = self.wanted;
-        self.state = State::Killed;
-        vec![Effect::Kill]
+        if self.has_process {
+            self.state = State::Killed;
+            return vec![Effect::CutHelpers, Effect::Kill];
+        }
+        let mut effects = vec![Effect::CutHelpers];
+        effects.extend(match self.state {
+            State::Finishing { exit } => self.conclude(exit, 0, now),
+            _ => self.leave(Exit::Signal(9), 0, now),
+        });
+        effects
     }
 
     fn executed(&mut self, now: Moment) -> Vec<Effect> {
         match (self.state, self.readiness) {
-            (State::Starting { .. }, Readiness::Exec) => self.in_service(now),
+            (State::Starting { ready_by }, Readiness::Exec) => self.complete(ready_by, now),
+            (State::Starting { .. }, Readiness::Check) => vec![Effect::Check],
             _ => vec![],
         }
     }
 
     fn ready(&mut self, now: Moment) -> Vec<Effect> {
         match self.state {
-            State::Starting { .. } if self.readiness == Readiness::Notify => self.in_service(now),
+            State::Starting { ready_by } if self.readiness == Readiness::Notify => {
+                self.complete(ready_by, now)
+            }
             // It listens from now on, so the signal that it may have missed is sent again.
             State::Stopping {
                 kill_at,
@@ -398,6 +395,29 @@ impl Service {
         }
     }
 
+    fn checked(&mut self, ok: bool, now: Moment) -> Vec<Effect> {
+        match self.state {
+            State::Starting { ready_by } if self.readiness == Readiness::Check => {
+                if ok {
+                    return self.complete(ready_by, now);
+                }
+                let pause = FIRST_CHECK_PAUSE * (1 << self.checks.min(16));
+                self.checks = self.checks.saturating_add(1);
+                self.check_at = Some(now.saturating_add(pause.min(LONGEST_CHECK_PAUSE)));
+                vec![]
+            }
+            _ => vec![],
+        }
+    }
+
+    fn complete(&mut self, ready_by: Option<Moment>, now: Moment) -> Vec<Effect> {
+        if self.has(Stage::After) {
+            self.state = State::Completing { ready_by };
+            return vec![Effect::Run(Stage::After)];
+        }
+        self.in_service(now)
+    }
+
     fn in_service(&mut self, now: Moment) -> Vec<Effect> {
         self.state = State::Running { since: now };
         self.in_service_since = Some(now);
@@ -407,15 +427,61 @@ impl Service {
         })]
     }
 
+    fn stage_ended(&mut self, exit: Exit, jitter: i8, now: Moment) -> Vec<Effect> {
+        let failed = |stage| (!exit.is_success()).then_some(Note::StageFailed { stage, exit });
+        let note = |stage| failed(stage).map(Effect::Note);
+        let mut effects = Vec::new();
+        match self.state {
+            State::Preparing { ready_by } if exit.is_success() => {
+                effects.extend(self.spawn(ready_by));
+            }
+            State::Preparing { .. } => {
+                effects.extend(note(Stage::Before));
+                effects.extend(self.leave(exit, jitter, now));
+            }
+            State::Completing { .. } if exit.is_success() && self.has_process => {
+                effects.extend(self.in_service(now));
+            }
+            State::Completing { .. } if exit.is_success() => {
+                effects.extend(self.leave(Exit::Code(0), jitter, now));
+            }
+            State::Completing { .. } if self.has_process => {
+                effects.extend(note(Stage::After));
+                effects.extend(self.terminate(now, false));
+            }
+            State::Completing { .. } => {
+                effects.extend(note(Stage::After));
+                effects.extend(self.leave(exit, jitter, now));
+            }
+            State::Asking { .. } => {
+                effects.extend(note(Stage::Stop));
+                effects.extend(self.terminate(now, false));
+            }
+            State::Finishing { exit: end } => {
+                effects.extend(note(Stage::Finish));
+                effects.extend(self.conclude(end, jitter, now));
+            }
+            State::Idle
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Draining { .. }
+            | State::Stopping { .. }
+            | State::Killed
+            | State::Pausing { .. }
+            | State::Finished { .. } => {}
+        }
+        effects
+    }
+
     fn exited(&mut self, exit: Exit, jitter: i8, now: Moment) -> Vec<Effect> {
         let before = self.state;
         self.last_exit = Some(exit);
+        self.has_process = false;
         let was_ordered = matches!(
             before,
-            State::Draining { .. } | State::Stopping { .. } | State::Killed
+            State::Draining { .. } | State::Asking { .. } | State::Stopping { .. } | State::Killed
         ) && !self.wanted;
-        let is_success = exit.is_success() || self.success.contains(exit);
-        let is_done = self.readiness == Readiness::Oneshot && is_success;
+        let is_done = self.is_done(exit);
         let mut effects = vec![Effect::Note(Note::Ended {
             exit,
             expected: was_ordered || is_done || self.start_again,
@@ -423,95 +489,92 @@ impl Service {
         if matches!(before, State::Draining { .. }) {
             effects.push(Effect::Note(Note::DrainedOut));
         }
-        if std::mem::take(&mut self.start_again) {
-            effects.extend(self.spawn(now));
-        } else if !self.wanted {
-            self.state = State::Idle;
-        } else if is_done {
-            self.state = State::Finished { ok: true };
-        } else if !self.restarts_after(exit) {
-            self.state = State::Finished { ok: is_success };
-            effects.push(Effect::Note(Note::GivenUp));
-        } else if self.is_over_start_limit(now) {
-            effects.extend(self.crash_loops(now));
-        } else {
-            let pause = self.next_pause(jitter);
-            self.restarts += 1;
-            effects.push(Effect::Note(Note::Restarting { pause }));
-            if pause.is_zero() {
-                effects.extend(self.spawn(now));
-            } else {
-                self.state = State::Pausing {
-                    until: now.saturating_add(pause),
-                };
+        match before {
+            State::Starting { ready_by } if self.readiness == Readiness::Oneshot => {
+                let may_fail = self.commands.get(self.position).is_some_and(|may| *may);
+                let goes_on = is_done || may_fail;
+                if goes_on && self.position + 1 < self.commands.len() {
+                    self.position += 1;
+                    effects.extend(self.spawn(ready_by));
+                } else if goes_on && self.has(Stage::After) {
+                    self.state = State::Completing { ready_by };
+                    effects.push(Effect::Run(Stage::After));
+                } else {
+                    let end = if goes_on { Exit::Code(0) } else { exit };
+                    effects.extend(self.leave(end, jitter, now));
+                }
+            }
+            _ => {
+                let starts = matches!(before, State::Starting { .. });
+                if (starts && self.readiness == Readiness::Check)
+                    || matches!(before, State::Completing { .. } | State::Asking { .. })
+                {
+                    effects.push(Effect::CutHelpers);
+                }
+                effects.extend(self.leave(exit, jitter, now));
             }
         }
         effects
     }
 
-    fn restarts_after(&self, exit: Exit) -> bool {
-        if self.once || self.prevent_restart.contains(exit) {
-            return false;
-        }
-        if self.force_restart.contains(exit) {
-            return true;
-        }
-        let is_success = exit.is_success() || self.success.contains(exit);
-        match self.restart {
-            Restart::No => false,
-            Restart::Always => true,
-            Restart::OnSuccess => is_success,
-            Restart::OnFailure => !is_success,
-            Restart::OnAbnormal | Restart::OnAbort => matches!(exit, Exit::Signal(_)),
-        }
+    /// An end that leaves the service up: a oneshot's success, or one that `RemainAfterExit=` keeps.
+    fn is_done(&self, exit: Exit) -> bool {
+        (self.readiness == Readiness::Oneshot || self.remains) && self.policy.is_success(exit)
     }
 
-    /// `StartLimitBurst=` within `StartLimitIntervalSec=`, or a crash loop by our own measure.
-    fn is_over_start_limit(&mut self, now: Moment) -> bool {
-        let was_stable = self
-            .in_service_since
-            .is_some_and(|since| now.saturating_sub(since) >= STABLE_AFTER);
-        if was_stable {
-            self.failures = 0;
-            self.starts.clear();
+    /// The process is gone, or never came to be: what is to be run after each end, then the next step.
+    fn leave(&mut self, exit: Exit, jitter: i8, now: Moment) -> Vec<Effect> {
+        let stays_up = self.remains && self.wanted && !self.start_again && self.is_done(exit);
+        if self.has(Stage::Finish) && !stays_up {
+            self.state = State::Finishing { exit };
+            return vec![Effect::Run(Stage::Finish)];
         }
-        self.starts.push(self.started_at);
-        match self.start_limit {
-            Some((burst, interval)) => {
-                self.starts
-                    .retain(|start| now.saturating_sub(*start) <= interval);
-                u32::try_from(self.starts.len()).unwrap_or(u32::MAX) > burst
-            }
-            None => {
-                self.starts.clear();
-                self.failures >= CRASH_LOOP
-            }
-        }
+        self.conclude(exit, jitter, now)
     }
 
-    fn crash_loops(&mut self, now: Moment) -> Vec<Effect> {
+    fn conclude(&mut self, exit: Exit, jitter: i8, now: Moment) -> Vec<Effect> {
+        if std::mem::take(&mut self.start_again) {
+            return self.begin(now);
+        }
+        if !self.wanted {
+            self.state = State::Idle;
+            return vec![];
+        }
+        if self.is_done(exit) {
+            self.state = State::Finished { ok: true };
+            return vec![];
+        }
+        if self.once || !self.policy.restarts_after(exit) {
+            self.state = State::Finished {
+                ok: self.policy.is_success(exit),
+            };
+            return vec![Effect::Note(Note::GivenUp)];
+        }
+        let next = self
+            .policy
+            .next(self.started_at, self.in_service_since, jitter, now);
         let mut effects = Vec::new();
-        if self.failures <= CRASH_LOOP {
+        if next.is_news {
             effects.push(Effect::Note(Note::CrashLoop));
         }
-        self.failures = self.failures.max(CRASH_LOOP).saturating_add(1);
-        self.starts.clear();
-        match self.crash_loop {
-            CrashLoop::Retry => {
+        match next.what {
+            Next::Start(pause) => {
                 self.restarts += 1;
-                let pause = CRASH_LOOP_PAUSE;
                 effects.push(Effect::Note(Note::Restarting { pause }));
-                self.state = State::Pausing {
-                    until: now.saturating_add(pause),
-                };
+                if pause.is_zero() {
+                    effects.extend(self.begin(now));
+                } else {
+                    self.state = State::Pausing {
+                        until: now.saturating_add(pause),
+                    };
+                }
             }
-            CrashLoop::Stop => {
+            Next::GiveUp { ends_appliance } => {
                 self.state = State::Finished { ok: false };
                 effects.push(Effect::Note(Note::GivenUp));
-            }
-            CrashLoop::Exit => {
-                self.state = State::Finished { ok: false };
-                effects.extend([Effect::Note(Note::GivenUp), Effect::EndAppliance]);
+                if ends_appliance {
+                    effects.push(Effect::EndAppliance);
+                }
             }
         }
         effects
@@ -538,38 +601,34 @@ impl Service {
     fn extend(&mut self, more: Duration, now: Moment) -> Vec<Effect> {
         let later = now.saturating_add(more);
         match &mut self.state {
-            State::Starting {
-                ready_by: Some(at), ..
-            } => *at = (*at).max(later),
+            State::Preparing { ready_by: Some(at) }
+            | State::Starting { ready_by: Some(at) }
+            | State::Completing { ready_by: Some(at) } => *at = (*at).max(later),
             State::Stopping { kill_at, .. } => *kill_at = (*kill_at).max(later),
             _ => {}
         }
         vec![]
     }
 
-    /// None for the first failure after a stable time, then 100 ms doubling up to 30 s.
-    fn next_pause(&mut self, jitter: i8) -> Duration {
-        self.failures = self.failures.saturating_add(1);
-        if let Some(fixed) = self.restart_pause {
-            return fixed;
-        }
-        if self.failures == 1 {
-            return Duration::ZERO;
-        }
-        let doublings = (self.failures - 2).min(16);
-        let pause = (FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE);
-        let percent = u32::try_from(100 + i32::from(jitter.clamp(-20, 20))).unwrap_or(100);
-        pause * percent / 100
-    }
-
     fn deadline_passed(&mut self, now: Moment) -> Vec<Effect> {
         match self.state {
-            State::Pausing { .. } => self.spawn(now),
-            State::Starting { .. } => {
+            State::Pausing { .. } => self.begin(now),
+            State::Preparing { .. } => {
                 let mut effects = vec![Effect::Note(Note::NotReadyInTime)];
-                effects.extend(self.terminate(now, true));
+                effects.extend(self.cut_preparation(Exit::Signal(9), 0, now));
                 effects
             }
+            State::Starting { .. } if self.check_at.is_some_and(|at| at <= now) => {
+                self.check_at = None;
+                vec![Effect::Check]
+            }
+            State::Starting { .. } | State::Completing { .. } => {
+                let mut effects = vec![Effect::Note(Note::NotReadyInTime)];
+                let starts = matches!(self.state, State::Starting { .. });
+                effects.extend(self.terminate(now, starts));
+                effects
+            }
+            State::Asking { .. } => self.terminate(now, false),
             State::Draining { .. } => {
                 let mut effects = vec![Effect::Note(Note::DrainBudgetSpent)];
                 effects.extend(self.terminate(now, false));
@@ -587,7 +646,9 @@ impl Service {
                 vec![Effect::Terminate]
             }
             State::Running { .. } => self.watchdog_failed(now),
-            State::Idle | State::Killed | State::Finished { .. } => vec![],
+            State::Idle | State::Killed | State::Finishing { .. } | State::Finished { .. } => {
+                vec![]
+            }
         }
     }
 }

@@ -8,11 +8,14 @@ mod children;
 mod control;
 mod definitions;
 mod hooks;
+mod log_pipe;
 mod notify;
 mod phases;
+mod probe;
 mod rescue;
 pub mod resume;
 mod sockets;
+mod stages;
 mod timers;
 pub mod unit;
 
@@ -29,7 +32,7 @@ use super::hooks::HookRun;
 use super::journal::Journal;
 use super::order;
 pub(super) use super::resume::Role;
-use super::service::{Effect, Event, Moment, Note};
+use super::service::{Effect, Event, Moment, Note, Stage, State};
 use super::shutdown::{self, Phase, Shutdown};
 use crate::config::Config;
 use crate::config::paths::Paths;
@@ -261,8 +264,10 @@ impl Supervisor {
         let services = self.units.iter().filter_map(|unit| unit.life.deadline());
         let asides = self.asides.values().map(|aside| aside.until);
         let hook = self.hooks.iter().filter_map(HookRun::deadline);
+        let probes = self.units.iter().filter_map(Unit::probe_deadline);
         let next = services
             .chain(asides)
+            .chain(probes)
             .chain(hook)
             .chain(self.leftovers_until)
             .chain(self.sockets_deadline())
@@ -297,6 +302,8 @@ impl Supervisor {
             self.read_notify();
         } else if let Some(index) = self.outcomes.get(&fd).copied() {
             self.read_outcome(index);
+        } else if self.read_notification(fd) || self.pour_log(fd) || self.read_probe(fd) {
+            // It was theirs.
         } else if self.control.owns(fd) {
             match self.control.readable(fd) {
                 Incoming::Nothing => {}
@@ -354,13 +361,17 @@ impl Supervisor {
                 self.exit_code = self.exit_code.max(super::EXIT_FAILED);
                 self.stop_ordered();
             }
-            Effect::Kill => {
-                if let Some((pid, _)) = self.units.get(index).and_then(|unit| unit.process.as_ref())
-                {
-                    process::signal_group(*pid, libc::SIGKILL);
-                }
-                self.signal(index, libc::SIGKILL);
+            Effect::Kill => self.kill(index),
+            Effect::Run(stage) => {
+                let state = self.units.get(index).map(|unit| unit.life.state());
+                let end = match state {
+                    Some(State::Finishing { exit }) => Some(exit),
+                    _ => None,
+                };
+                self.run_stage(index, stage, end);
             }
+            Effect::Check => self.run_check(index),
+            Effect::CutHelpers => self.cut_helpers(index),
             Effect::Drain => self.run_helper(index, Role::Drain(index)),
             Effect::Note(note) => self.tell(index, note),
         }
@@ -401,6 +412,7 @@ impl Supervisor {
             self.asides.remove(&pid);
             process::signal_group(Pid::from_raw(pid), libc::SIGKILL);
         }
+        self.probes_due(now);
         self.timers_due();
         self.look_at_sockets();
         self.hook_deadline(now);
@@ -418,6 +430,7 @@ impl Supervisor {
             self.note_first_readiness();
         }
         self.advance_phase();
+        self.divert_logs();
     }
 
     /// Starts a service, unless its conditions say that it is not for now.
@@ -458,9 +471,13 @@ impl Supervisor {
             return false;
         }
         let is_up = |other: &usize| {
-            let other = self.units.get(*other);
-            // Whoever needs a service that waits for its first connection connects to it.
-            other.is_some_and(|other| other.life.is_up() || other.is_listening())
+            self.units.get(*other).is_some_and(|other| {
+                // Whoever needs a service that waits for its first connection connects to it, and what is said
+                // to a service that takes the output waits for it.
+                other.life.is_up()
+                    || other.is_listening()
+                    || unit.spec.log_service.as_ref() == Some(&other.spec.name)
+            })
         };
         unit.waits_for.iter().all(is_up)
     }
@@ -537,6 +554,17 @@ impl Supervisor {
                 )
             }
             Note::WatchdogMissed => (ERROR, format!("{name}: gives no sign of life; ending it")),
+            Note::StageFailed { stage, exit } => {
+                let key = match stage {
+                    Stage::Before => "ExecStartPre=",
+                    Stage::After => "ExecStartPost=",
+                    Stage::Stop => "ExecStop=",
+                    Stage::Finish => "ExecStopPost=",
+                };
+                let text = format!("{key} failed with {exit}");
+                unit.trouble.get_or_insert_with(|| text.clone());
+                (ERROR, format!("{name}: {text}"))
+            }
             Note::CrashLoop => (
                 ERROR,
                 format!(

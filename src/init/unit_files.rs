@@ -182,7 +182,7 @@ impl Found {
             home: Path::new("/").join(home).display().to_string(),
             ..RunitDirectory::default()
         };
-        for name in ["run", "finish", "check", "down"] {
+        for name in ["run", "finish", "check", "down", "notification-fd"] {
             let file = path.join(name);
             if file.exists()
                 && let Some(file) = self.file(&file, HEAD)

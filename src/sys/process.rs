@@ -44,10 +44,14 @@ pub struct Launch {
     /// What stays in the bounding set beside these, when the child stays root.
     pub bounding_set: Option<Vec<u8>>,
     /// `None` is /dev/null.
+    pub stdin: Option<OwnedFd>,
+    /// `None` is /dev/null.
     pub stdout: Option<OwnedFd>,
     pub stderr: Option<OwnedFd>,
     /// Passed from descriptor 3 on, announced by LISTEN_FDS, LISTEN_PID and LISTEN_FDNAMES (sd_listen_fds(3)).
     pub listeners: Vec<(String, OwnedFd)>,
+    /// Passed as the descriptor of this number, which must lie behind the listeners.
+    pub notification: Option<(RawFd, OwnedFd)>,
 }
 
 /// Whom a child becomes.
@@ -125,10 +129,11 @@ impl ProcessHandle {
     }
 }
 
-/// Signals the whole process group that `leader` leads. Call it only while `leader` is not reaped.
-pub fn signal_group(leader: Pid, signal: i32) {
+/// Signals the whole process group that `leader` leads; `false` when it leads none. Call it only while
+/// `leader` is not reaped.
+pub fn signal_group(leader: Pid, signal: i32) -> bool {
     // SAFETY: kill(2) with a negative pid; the group cannot be another's while its leader is unreaped.
-    unsafe { libc::kill(-leader.as_raw(), signal) };
+    unsafe { libc::kill(-leader.as_raw(), signal) == 0 }
 }
 
 /// Signals one process that is our own unreaped child.

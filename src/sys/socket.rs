@@ -10,7 +10,8 @@ use std::path::Path;
 
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
-    SockaddrIn, SockaddrIn6, UnixAddr, bind, listen, recvmsg, sendmsg, setsockopt, socket, sockopt,
+    SockaddrIn, SockaddrIn6, UnixAddr, bind, connect, listen, recvmsg, sendmsg, setsockopt, socket,
+    sockopt,
 };
 
 use crate::units::spec::Listen;
@@ -23,6 +24,29 @@ pub struct BindOptions {
     pub free_bind: bool,
     pub reuse_port: bool,
     pub backlog: u32,
+}
+
+/// How a connection that may not wait came out.
+#[derive(Debug)]
+pub enum Connected {
+    /// Non-blocking and open; whoever listens may not have taken it yet.
+    Yes(OwnedFd),
+    /// The listener's queue is full (unix(7), EAGAIN).
+    QueueFull,
+}
+
+/// Connects to a unix stream socket without waiting.
+///
+/// # Errors
+/// When there is no such socket, nobody listens, or we may not.
+pub fn connect_unix(path: &Path) -> io::Result<Connected> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match connect(fd.as_raw_fd(), &UnixAddr::new(path)?) {
+        Ok(()) => Ok(Connected::Yes(fd)),
+        Err(nix::Error::EAGAIN) => Ok(Connected::QueueFull),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Binds one listener; a stale unix socket at its path is replaced.

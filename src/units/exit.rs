@@ -102,6 +102,21 @@ pub fn finish_arguments(exit: Exit) -> [String; 2] {
     }
 }
 
+/// What `ExecStopPost=` finds in its environment (systemd.exec(5), `$SERVICE_RESULT`).
+pub fn result_variables(exit: Exit) -> Vec<(String, String)> {
+    let (result, code, status) = match exit {
+        Exit::Code(0) => ("success", "exited", "0".to_owned()),
+        Exit::Code(code) => ("exit-code", "exited", code.to_string()),
+        Exit::Signal(number) => ("signal", "killed", super::signal::name(number)),
+    };
+    let pair = |name: &str, value: String| (name.to_owned(), value);
+    vec![
+        pair("SERVICE_RESULT", result.to_owned()),
+        pair("EXIT_CODE", code.to_owned()),
+        pair("EXIT_STATUS", status),
+    ]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

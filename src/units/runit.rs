@@ -6,7 +6,11 @@
 use std::collections::BTreeMap;
 
 use super::directives::{self, Treatment};
-use super::spec::{Finding, Restart, ServiceSpec, Severity};
+use super::service_file;
+use super::spec::{CommandLine, Finding, KillMode, Readiness, Restart, ServiceSpec, Severity};
+
+/// The letters that `control/` may name (runsv(8)), `o` excepted: it is `u`.
+const LETTERS: [char; 12] = ['u', 'd', 't', 'k', 'p', 'c', 'h', 'a', 'i', 'q', '1', '2'];
 
 /// A file with its permission bits and its bytes; a reader may cut long ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +32,7 @@ pub struct RunitDirectory {
 
 /// Whether a directory is a service at all: it has a `run`, or it was meant to have one.
 pub fn is_service(directory: &RunitDirectory) -> bool {
-    let known = ["run", "finish", "check", "down"];
+    let known = ["run", "finish", "check", "down", "notification-fd"];
     known.iter().any(|name| directory.files.contains_key(*name))
 }
 
@@ -39,6 +43,8 @@ pub fn read(name: &str, directory: &RunitDirectory) -> (Option<ServiceSpec>, Vec
     let program = |file: &str| vec![format!("{}/{file}", directory.path)];
     let mut spec = ServiceSpec::new(name, program("run"));
     spec.restart = Restart::Always;
+    // runsv signals the process that it started, not its group.
+    spec.kill_mode = KillMode::Mixed;
     spec.working_directory = Some(directory.home.clone());
     spec.starts = !directory.files.contains_key("down");
     spec.is_installed = spec.starts;
@@ -48,7 +54,6 @@ pub fn read(name: &str, directory: &RunitDirectory) -> (Option<ServiceSpec>, Vec
         };
         if is_executable(found) {
             *field = Some(program(file));
-            findings.extend(unobeyed(directory, file));
         } else {
             let text = format!("`{file}` is not executable and is not run; `chmod +x` makes it so");
             findings.push(finding(directory, file, 0, Severity::Ignored, text));
@@ -57,13 +62,35 @@ pub fn read(name: &str, directory: &RunitDirectory) -> (Option<ServiceSpec>, Vec
     if let Some(variables) = directory.directories.get("env") {
         read_environment(&mut spec, variables, &mut findings);
     }
-    if directory.directories.contains_key("control") {
-        findings.extend(unobeyed(directory, "control/"));
+    if let Some(control) = directory.directories.get("control") {
+        read_control(&mut spec, control, &mut findings);
+    }
+    // runsv and s6-supervise wait for readiness as long as it takes.
+    if let Some(file) = directory.files.get("notification-fd") {
+        let text = String::from_utf8_lossy(&file.bytes);
+        match service_file::notification_descriptor(text.trim()) {
+            Ok(number) => {
+                spec.notification_descriptor = Some(number);
+                spec.readiness = Readiness::Notify;
+                spec.start_timeout = None;
+            }
+            Err(text) => {
+                findings.push(finding(
+                    directory,
+                    "notification-fd",
+                    1,
+                    Severity::Error,
+                    text,
+                ));
+            }
+        }
+    } else if spec.check.is_some() {
+        spec.readiness = Readiness::Check;
+        spec.start_timeout = None;
     }
     if directory.directories.contains_key("log") {
         spec.log_service = Some(log_name(name));
         spec.after.push(log_name(name));
-        findings.extend(unobeyed(directory, "log/run"));
     }
     let usable = !findings.iter().any(|f| f.severity == Severity::Error);
     (usable.then_some(spec), findings)
@@ -108,21 +135,6 @@ fn finding(
     }
 }
 
-/// What the table says against `file`, if it does.
-fn unobeyed(directory: &RunitDirectory, file: &str) -> Option<Finding> {
-    match directives::find("runit", file)?.treatment {
-        Treatment::Honoured => None,
-        Treatment::Ignored(why) => {
-            let text = format!("`{file}` is ignored: {why}");
-            Some(finding(directory, "", 0, Severity::Ignored, text))
-        }
-        Treatment::Refused(what) => {
-            let text = format!("`{file}` is refused: {what}");
-            Some(finding(directory, "", 0, Severity::Error, text))
-        }
-    }
-}
-
 fn is_executable(file: &RunitFile) -> bool {
     file.mode & 0o111 != 0
 }
@@ -151,6 +163,34 @@ fn check_program(directory: &RunitDirectory, name: &str, findings: &mut Vec<Find
             1,
             "neither a program nor a script that begins with `#!`",
         ));
+    }
+}
+
+/// `control/`: what is executable stands in for the signal of its letter; `u` is run before each start, and
+/// its failure means nothing (runsv(8)).
+fn read_control(spec: &mut ServiceSpec, control: &RunitDirectory, findings: &mut Vec<Finding>) {
+    for (name, file) in &control.files {
+        let mut letters = name.chars();
+        let letter = letters.next().filter(|letter| LETTERS.contains(letter));
+        let Some(letter) = letter.filter(|_| letters.next().is_none()) else {
+            let text = "there is no such control; ignored".to_owned();
+            findings.push(finding(control, name, 0, Severity::Ignored, text));
+            continue;
+        };
+        if !is_executable(file) {
+            let text = "not executable and not run; `chmod +x` makes it so".to_owned();
+            findings.push(finding(control, name, 0, Severity::Ignored, text));
+            continue;
+        }
+        let words = vec![format!("{}/{name}", control.path)];
+        if letter == 'u' {
+            spec.before_start.push(CommandLine {
+                words,
+                may_fail: true,
+            });
+        } else {
+            spec.control.push((letter, words));
+        }
     }
 }
 

@@ -6,11 +6,16 @@ use std::time::Duration;
 
 use super::condition::Condition;
 use super::spec::{
-    CrashLoop, EnvironmentFile, Finding, KillMode, Limit, LimitResource, NotifyAccess, Output,
-    Readiness, Restart, RuntimeDirectory, ServiceSpec, Severity,
+    CommandLine, CrashLoop, EnvironmentFile, Finding, KillMode, Limit, LimitResource, NotifyAccess,
+    Output, ProbeSpec, Readiness, Restart, RuntimeDirectory, ServiceSpec, Severity,
 };
 use super::unit_file::{self, Assignment, Source};
 use super::{capability, signal, value};
+
+/// How often a service is asked whether it lives, when its unit does not say.
+const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+/// How many questions in a row may stay unanswered.
+const PROBE_FAILURES: u32 = 3;
 
 /// Reads the unit `name` (without suffix) from its file and drop-ins, in order.
 pub fn read(name: &str, sources: &[Source]) -> (Option<ServiceSpec>, Vec<Finding>) {
@@ -25,6 +30,19 @@ pub fn read(name: &str, sources: &[Source]) -> (Option<ServiceSpec>, Vec<Finding
         }
     }
     spec.is_installed = assignments.iter().any(|a| a.section == "Install");
+    spec.expands = true;
+    // Its other keys alone mean nothing.
+    spec.probe = spec.probe.filter(|probe| !probe.path.is_empty());
+    if spec.readiness != Readiness::Oneshot
+        && let Some(last) = spec.then.pop()
+    {
+        spec.command = last.words;
+        spec.may_fail = last.may_fail;
+        spec.then.clear();
+    }
+    if spec.notification_descriptor.is_some() && spec.readiness == Readiness::Exec {
+        spec.readiness = Readiness::Notify;
+    }
     for directory in &mut spec.runtime_directories {
         directory.mode = directory_mode;
     }
@@ -65,7 +83,11 @@ fn assign(spec: &mut ServiceSpec, directory_mode: &mut u32, a: &Assignment) -> R
                 }
             }
         }
-        "ExecStart" => spec.command = command(text)?,
+        "ExecStart" => main_command(spec, text)?,
+        "ExecStartPre" => add_command(&mut spec.before_start, text)?,
+        "ExecStartPost" => add_command(&mut spec.after_start, text)?,
+        "ExecStop" => add_command(&mut spec.stop, text)?,
+        "ExecStopPost" => add_command(&mut spec.after_end, text)?,
         "ExecReload" => spec.reload = Some(command(text)?).filter(|c| !c.is_empty()),
         "X-Drain" => spec.drain = Some(command(text)?).filter(|c| !c.is_empty()),
         "X-CrashLoop" => {
@@ -175,14 +197,17 @@ fn assign_life(spec: &mut ServiceSpec, a: &Assignment, text: &str) -> Result<(),
                 "control-group" => KillMode::ControlGroup,
                 "mixed" => KillMode::Mixed,
                 "process" => KillMode::Process,
-                "none" => KillMode::None,
+                "none" => {
+                    return Err("a stop that ends nothing is not supported; write `process`, and `ExecStop=` for how it ends".to_owned());
+                }
                 other => {
-                    return Err(format!(
-                        "`{other}` is not control-group, mixed, process or none"
-                    ));
+                    return Err(format!("`{other}` is not control-group, mixed or process"));
                 }
             }
         }
+        "SendSIGHUP" => spec.sends_hangup = value::boolean(text)?,
+        "X-NotificationFd" => spec.notification_descriptor = Some(notification_descriptor(text)?),
+        "X-Probe" | "X-ProbeIntervalSec" | "X-ProbeFailures" => probe(spec, &a.key, text)?,
         "EnvironmentFile" if text.is_empty() => spec.environment_files.clear(),
         "EnvironmentFile" => {
             let path = text.strip_prefix('-').unwrap_or(text);
@@ -221,6 +246,68 @@ fn assign_life(spec: &mut ServiceSpec, a: &Assignment, text: &str) -> Result<(),
                 a.section
             ));
         }
+    }
+    Ok(())
+}
+
+/// The program's commands: an empty one takes back those before it.
+fn main_command(spec: &mut ServiceSpec, text: &str) -> Result<(), String> {
+    let mut all = Vec::new();
+    if !spec.command.is_empty() {
+        all.push(CommandLine {
+            words: std::mem::take(&mut spec.command),
+            may_fail: spec.may_fail,
+        });
+    }
+    all.append(&mut spec.then);
+    add_command(&mut all, text)?;
+    let mut all = all.into_iter();
+    if let Some(first) = all.next() {
+        spec.command = first.words;
+        spec.may_fail = first.may_fail;
+    }
+    spec.then = all.collect();
+    Ok(())
+}
+
+/// Adds to a list of commands; an empty assignment empties it.
+fn add_command(list: &mut Vec<CommandLine>, text: &str) -> Result<(), String> {
+    let words = command(text)?;
+    if words.is_empty() {
+        list.clear();
+        return Ok(());
+    }
+    list.push(CommandLine {
+        words,
+        may_fail: text.starts_with('-'),
+    });
+    Ok(())
+}
+
+/// The number of a descriptor that a service may be given: 0, 1 and 2 are its input and outputs.
+pub fn notification_descriptor(text: &str) -> Result<i32, String> {
+    value::number(text, 3, 255)
+}
+
+/// `X-Probe=unix:/path` and what belongs to it, in whatever order they stand.
+fn probe(spec: &mut ServiceSpec, key: &str, text: &str) -> Result<(), String> {
+    let probe = spec.probe.get_or_insert_with(|| ProbeSpec {
+        path: String::new(),
+        interval: PROBE_INTERVAL,
+        failures: PROBE_FAILURES,
+    });
+    match key {
+        "X-Probe" => {
+            let path = text.strip_prefix("unix:").filter(|p| p.starts_with('/'));
+            probe.path = path
+                .ok_or_else(|| format!("`{text}` is not `unix:/path/of/a/socket`"))?
+                .to_owned();
+        }
+        "X-ProbeIntervalSec" => {
+            let interval = value::time_span(text)?.filter(|span| !span.is_zero());
+            probe.interval = interval.ok_or("the interval between two probes must have an end")?;
+        }
+        _ => probe.failures = value::number(text, 1, 1000)?,
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::runit::{self, RunitDirectory};
 use super::spec::{Finding, Listen, Severity};
 use super::unit_file::Source;
-use super::{UnitSet, UnitText, directives, service_file, socket_file, syntax, timer_file};
+use super::{UnitSet, UnitText, service_file, socket_file, syntax, timer_file};
 
 /// Where units were read, to say `file:line` about them later.
 #[derive(Debug, Clone, Copy)]
@@ -117,7 +117,6 @@ pub fn read_all(origins: Origins<'_>) -> (UnitSet, Vec<Finding>) {
 }
 
 fn read_directories(origins: Origins<'_>, set: &mut UnitSet, findings: &mut Vec<Finding>) {
-    let runs_logs = directives::is_honoured("runit", "log/run");
     for (name, directory) in origins.runit {
         let (mut spec, found) = runit::read(name, directory);
         findings.extend(found);
@@ -125,11 +124,13 @@ fn read_directories(origins: Origins<'_>, set: &mut UnitSet, findings: &mut Vec<
         let mut specs = Vec::new();
         if let Some((log, found)) = log {
             findings.extend(found);
-            if runs_logs {
-                specs.extend(log);
-            } else if let Some(spec) = &mut spec {
+            // Without it the output goes to the exchange's log.
+            if log.is_none()
+                && let Some(spec) = &mut spec
+            {
                 spec.log_service = None;
             }
+            specs.extend(log);
         }
         specs.extend(spec);
         for spec in specs {

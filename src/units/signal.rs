@@ -39,6 +39,13 @@ pub fn number(name: &str) -> Result<i32, String> {
         .ok_or_else(bad)
 }
 
+/// The name without `SIG`, as systemd puts it into `$EXIT_STATUS`; a real-time signal by its number.
+pub fn name(number: i32) -> String {
+    let index = usize::try_from(number - 1).ok();
+    let known = index.and_then(|index| NAMES.get(index));
+    known.map_or_else(|| number.to_string(), |name| (*name).to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::number;

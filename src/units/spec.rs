@@ -24,6 +24,27 @@ pub enum Readiness {
     Notify,
     /// Done when it exits with success.
     Oneshot,
+    /// Ready when its `check` succeeds (sv(8)).
+    Check,
+}
+
+/// One command of a list such as `ExecStartPre=`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandLine {
+    pub words: Vec<String>,
+    /// A leading `-`: its failure counts as success.
+    pub may_fail: bool,
+}
+
+/// Asks the service on its own socket whether it lives (`X-Probe=`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeSpec {
+    /// A unix stream socket that greets whoever connects, as Asterisk's console does.
+    pub path: String,
+    /// From one question to the next; also the time to answer.
+    pub interval: Duration,
+    /// So many unanswered questions in a row mean that it does not live.
+    pub failures: u32,
 }
 
 /// When an ended service is started again (systemd.service(5), `Restart=`).
@@ -51,13 +72,12 @@ pub enum NotifyAccess {
 /// Which processes a stop reaches (systemd.kill(5), `KillMode=`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KillMode {
-    /// All of them, with every signal.
+    /// The process group of the main process gets the stop signal, all that remain get SIGKILL.
     ControlGroup,
     /// The main process gets the stop signal, all that remain get SIGKILL.
     Mixed,
     /// The main process alone.
     Process,
-    None,
 }
 
 /// A file of variables, read at each start (systemd.exec(5), `EnvironmentFile=`).
@@ -124,6 +144,22 @@ pub struct ServiceSpec {
     /// Program and arguments; the program is an absolute path or a name to be found on PATH.
     #[serde(rename = "ExecStart")]
     pub command: Vec<String>,
+    /// The failure of `command` counts as success.
+    pub may_fail: bool,
+    /// The further commands of a oneshot, run one after the other.
+    #[serde(rename = "ExecStart (further)")]
+    pub then: Vec<CommandLine>,
+    /// `$VARIABLE` in commands stands for its value.
+    pub expands: bool,
+    #[serde(rename = "ExecStartPre")]
+    pub before_start: Vec<CommandLine>,
+    #[serde(rename = "ExecStartPost")]
+    pub after_start: Vec<CommandLine>,
+    #[serde(rename = "ExecStop")]
+    pub stop: Vec<CommandLine>,
+    /// Run after each end, `finish` before them.
+    #[serde(rename = "ExecStopPost")]
+    pub after_end: Vec<CommandLine>,
     #[serde(rename = "ExecReload")]
     pub reload: Option<Vec<String>>,
     /// `X-Drain=`: asks the service to take no new work and to end when its work has ended.
@@ -225,6 +261,17 @@ pub struct ServiceSpec {
     /// The service whose standard input is this one's standard output (runit's `log/run`).
     #[serde(rename = "log")]
     pub log_service: Option<String>,
+    /// runit's `control/`: the command that stands in for the signal of this letter (runsv(8)).
+    #[serde(rename = "control")]
+    pub control: Vec<(char, Vec<String>)>,
+    /// The descriptor on which it writes a newline when it is ready (s6's `notification-fd`).
+    #[serde(rename = "X-NotificationFd")]
+    pub notification_descriptor: Option<i32>,
+    #[serde(rename = "X-Probe")]
+    pub probe: Option<ProbeSpec>,
+    /// SIGHUP follows the stop signal at once.
+    #[serde(rename = "SendSIGHUP")]
+    pub sends_hangup: bool,
 }
 
 impl Default for ServiceSpec {
@@ -241,6 +288,13 @@ impl ServiceSpec {
             description: name.to_owned(),
             readiness: Readiness::Exec,
             command,
+            may_fail: false,
+            then: Vec::new(),
+            expands: false,
+            before_start: Vec::new(),
+            after_start: Vec::new(),
+            stop: Vec::new(),
+            after_end: Vec::new(),
             reload: None,
             drain: None,
             is_log: false,
@@ -289,6 +343,10 @@ impl ServiceSpec {
             check: None,
             finish: None,
             log_service: None,
+            control: Vec::new(),
+            notification_descriptor: None,
+            probe: None,
+            sends_hangup: false,
         }
     }
 }

@@ -83,7 +83,11 @@ fn a_mistake_changes_nothing_and_is_told_with_its_line() {
 #[test]
 fn a_listener_that_stays_refuses_nobody_and_a_new_one_is_bound() {
     let root = Root::new();
-    root.service("web", "[Install]\nWantedBy=multi-user.target", "exec sleep 1000");
+    root.service(
+        "web",
+        "[Install]\nWantedBy=multi-user.target",
+        "exec sleep 1000",
+    );
     let socket = |name: &str| {
         let path = root.path(&format!("run/{name}.sock"));
         (

@@ -28,7 +28,11 @@ fn services_sockets_lines_and_counters_go_on() {
         "",
         "exec perl -e '$| = 1; for (1 .. 100000) { print \"line $_\\n\"; select(undef, undef, undef, 0.005) }'",
     );
-    root.service("web", "[Install]\nWantedBy=multi-user.target", "exec sleep 1000");
+    root.service(
+        "web",
+        "[Install]\nWantedBy=multi-user.target",
+        "exec sleep 1000",
+    );
     root.unit(
         "web.socket",
         "[Socket]\nService=web.service\nListenStream=/run/web.sock\n",

@@ -271,6 +271,142 @@ fn exit_codes_can_force_and_forbid_a_restart() {
     assert_eq!(s.state(), State::Finished { ok: true });
 }
 
+fn stage_ended(code: i32) -> Event {
+    Event::StageEnded {
+        exit: Exit::Code(code),
+        jitter: 0,
+    }
+}
+
+#[test]
+fn nothing_starts_again_before_the_commands_after_the_end_have_ended() {
+    let mut s = running("Type=notify\nRestart=always\nExecStopPost=/bin/b");
+    let effects = s.step(died(3), at(10));
+    assert_eq!(effects.last(), Some(&Effect::Run(Stage::Finish)));
+    let finishing = State::Finishing {
+        exit: Exit::Code(3),
+    };
+    assert_eq!(s.state(), finishing);
+    assert!(s.is_alive() && !s.is_up());
+    assert!(s.step(stage_ended(0), at(900)).contains(&Effect::Spawn));
+}
+
+#[test]
+fn a_stopped_service_is_down_only_after_those_commands() {
+    let mut s = running("Type=notify\nRestart=always\nExecStopPost=/bin/b");
+    s.step(Event::Stop, at(10));
+    s.step(died(0), at(20));
+    assert!(s.is_alive());
+    s.step(stage_ended(1), at(30));
+    assert_eq!(s.state(), State::Idle);
+}
+
+#[test]
+fn a_check_is_asked_again_at_growing_intervals_until_it_succeeds() {
+    let mut s = checked();
+    s.step(Event::Start, at(0));
+    assert_eq!(s.step(Event::Executed, at(0)), [Effect::Check]);
+    let mut now = at(0);
+    let mut pauses = Vec::new();
+    for _ in 0..9 {
+        assert_eq!(s.step(Event::Checked { ok: false }, now), []);
+        let next = s.deadline().unwrap();
+        pauses.push((next - now).as_millis());
+        now = next;
+        assert_eq!(s.step(Event::Deadline, now), [Effect::Check]);
+        assert_eq!(s.deadline(), None);
+    }
+    assert_eq!(pauses, [50, 100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    assert!(!s.is_up());
+    s.step(Event::Checked { ok: true }, now);
+    assert!(s.is_up());
+}
+
+fn checked() -> Service {
+    let mut spec = ServiceSpec::new("a", vec!["/bin/a".to_owned()]);
+    spec.readiness = Readiness::Check;
+    spec.start_timeout = None;
+    spec.restart = crate::units::spec::Restart::Always;
+    Service::new(&spec)
+}
+
+#[test]
+fn a_check_that_still_runs_is_cut_with_its_service() {
+    let mut s = checked();
+    s.step(Event::Start, at(0));
+    s.step(Event::Executed, at(0));
+    let effects = s.step(died(1), at(1));
+    assert!(effects.contains(&Effect::CutHelpers));
+    assert!(effects.contains(&Effect::Spawn));
+}
+
+#[test]
+fn commands_stand_around_the_program_in_systemds_order() {
+    let text = "Type=notify\nExecStartPre=/bin/b\nExecStartPost=/bin/c\nExecStop=/bin/d";
+    let mut s = service(text);
+    assert_eq!(s.step(Event::Start, at(0)), [Effect::Run(Stage::Before)]);
+    assert!(s.step(stage_ended(0), at(1)).contains(&Effect::Spawn));
+    assert_eq!(s.step(Event::Ready, at(2)), [Effect::Run(Stage::After)]);
+    assert!(!s.is_up());
+    s.step(stage_ended(0), at(3));
+    assert!(s.is_up());
+    assert_eq!(s.step(Event::Stop, at(4)), [Effect::Run(Stage::Stop)]);
+    assert!(s.step(stage_ended(0), at(5)).contains(&Effect::Terminate));
+    s.step(died(0), at(6));
+    assert_eq!(s.state(), State::Idle);
+}
+
+#[test]
+fn a_command_before_the_start_that_fails_is_a_failed_start() {
+    let mut s = service("Restart=on-failure\nExecStartPre=/bin/b");
+    s.step(Event::Start, at(0));
+    let effects = s.step(stage_ended(1), at(1));
+    assert!(!effects.contains(&Effect::Spawn));
+    // The first restart comes at once, with these commands again.
+    assert_eq!(effects.last(), Some(&Effect::Run(Stage::Before)));
+}
+
+#[test]
+fn a_command_that_stops_nothing_is_followed_by_the_signal() {
+    let mut s = running("ExecStop=/bin/d\nTimeoutStopSec=2");
+    s.step(Event::Stop, at(10));
+    assert_eq!(s.deadline(), Some(at(2010)));
+    let effects = s.step(Event::Deadline, at(2010));
+    assert_eq!(effects, [Effect::CutHelpers, Effect::Terminate]);
+}
+
+#[test]
+fn the_commands_of_a_oneshot_follow_each_other_until_one_fails() {
+    let mut s = service("Type=oneshot\nExecStart=-/bin/b\nExecStart=/bin/c");
+    s.step(Event::Start, at(0));
+    assert!(s.step(died(0), at(1)).contains(&Effect::Spawn));
+    assert_eq!(s.position(), 1);
+    // Its failure does not matter.
+    assert!(s.step(died(1), at(2)).contains(&Effect::Spawn));
+    assert_eq!(s.position(), 2);
+    s.step(died(0), at(3));
+    assert!(s.is_up());
+    let mut s = service("Type=oneshot\nExecStart=/bin/b");
+    s.step(Event::Start, at(0));
+    assert!(!s.step(died(1), at(1)).contains(&Effect::Spawn));
+    assert_eq!(s.state(), State::Finished { ok: false });
+}
+
+#[test]
+fn what_remains_after_its_exit_is_up_until_it_is_stopped() {
+    let mut s =
+        running("RemainAfterExit=yes\nRestart=always\nExecStop=/bin/d\nExecStopPost=/bin/e");
+    s.step(died(0), at(10));
+    assert!(s.is_up() && !s.is_alive());
+    assert_eq!(s.step(Event::Stop, at(20)), [Effect::Run(Stage::Stop)]);
+    let effects = s.step(stage_ended(0), at(21));
+    assert_eq!(effects.last(), Some(&Effect::Run(Stage::Finish)));
+    s.step(stage_ended(0), at(22));
+    assert_eq!(s.state(), State::Idle);
+    let mut s = running("RemainAfterExit=yes\nRestart=always");
+    assert!(s.step(died(1), at(10)).contains(&Effect::Spawn));
+}
+
 mod laws {
     use super::*;
     use proptest::prelude::*;
@@ -288,6 +424,8 @@ mod laws {
             Just(Event::WatchdogFailed),
             Just(Event::ExtendTimeout(at(300))),
             Just(Event::Skip),
+            any::<bool>().prop_map(|ok| Event::Checked { ok }),
+            (0..2i32).prop_map(stage_ended),
             Just(Event::Deadline),
             (0..3i32).prop_map(|code| Event::Exited {
                 exit: Exit::Code(code),
@@ -300,57 +438,118 @@ mod laws {
         ]
     }
 
-    proptest! {
-        /// A fake world that spawns on `Spawn` and ends on `Exited` always agrees with `is_alive`,
-        /// and no effect ever asks for a second process.
-        #[test]
-        fn one_process_at_most(events in prop::collection::vec((any_event(), 1..2000u64), 0..60)) {
-            let mut s = service("Type=notify\nRestart=always\nX-Drain=/bin/d");
-            let mut alive = false;
-            let mut now = at(0);
-            for (event, wait) in events {
-                now += at(wait);
-                if matches!(event, Event::Exited { .. } | Event::Executed | Event::Ready) && !alive {
-                    continue;
-                }
-                if matches!(event, Event::Exited { .. }) {
-                    alive = false;
-                }
-                for effect in s.step(event, now) {
-                    match effect {
-                        Effect::Spawn => {
-                            prop_assert!(!alive);
-                            alive = true;
-                        }
-                        Effect::Terminate | Effect::Abort | Effect::Kill | Effect::Drain => {
-                            prop_assert!(alive);
-                        }
-                        Effect::EndAppliance => {}
-                        Effect::Note(_) => {}
-                    }
-                }
-                prop_assert_eq!(s.is_alive(), alive);
+    const EVERYTHING: &str = "ExecStartPre=/b\nExecStartPost=/c\nExecStop=/d\nExecStopPost=/e";
+
+    fn any_service() -> impl Strategy<Value = Service> {
+        let units = [
+            "Type=notify\nRestart=always\nX-Drain=/bin/d".to_owned(),
+            format!("Type=notify\nRestart=always\n{EVERYTHING}\nX-Drain=/bin/d"),
+            format!("Type=oneshot\nExecStart=/bin/b\n{EVERYTHING}\nRestart=on-failure"),
+            format!("RemainAfterExit=yes\n{EVERYTHING}\nRestart=on-failure"),
+            "Type=oneshot\nExecStart=-/bin/b\nExecStopPost=/e".to_owned(),
+        ];
+        let units = prop::sample::select(units.to_vec());
+        prop_oneof![units.prop_map(|unit| service(&unit)), Just(checked())]
+    }
+
+    /// What runs, by the effects that were asked for.
+    #[derive(Debug, Default)]
+    struct World {
+        program: bool,
+        has_executed: bool,
+        stage: Option<Stage>,
+        check: bool,
+    }
+
+    impl World {
+        /// Whether this can happen now; takes away what has ended.
+        fn allows(&mut self, event: Event) -> bool {
+            match event {
+                Event::Executed => self.program && !std::mem::replace(&mut self.has_executed, true),
+                Event::Ready => self.program,
+                Event::Exited { .. } => std::mem::take(&mut self.program),
+                Event::Checked { .. } => std::mem::take(&mut self.check),
+                Event::StageEnded { .. } => self.stage.take().is_some(),
+                _ => true,
             }
         }
 
-        /// Whatever came before, an order to stop followed by the passing of time ends in `Killed` or rest.
+        fn carry_out(&mut self, effect: Effect) {
+            match effect {
+                Effect::Spawn => {
+                    assert!(!self.program && self.stage.is_none());
+                    self.program = true;
+                    self.has_executed = false;
+                }
+                Effect::Run(stage) => {
+                    assert!(self.stage.is_none());
+                    let is_around = matches!(stage, Stage::Before | Stage::Finish);
+                    assert!(!(is_around && self.program), "{stage:?}");
+                    self.stage = Some(stage);
+                }
+                Effect::Check => {
+                    assert!(self.program && !self.check);
+                    self.check = true;
+                }
+                Effect::CutHelpers => {
+                    self.stage = None;
+                    self.check = false;
+                }
+                Effect::Terminate | Effect::Abort | Effect::Kill | Effect::Drain => {
+                    assert!(self.program);
+                }
+                Effect::EndAppliance | Effect::Note(_) => {}
+            }
+        }
+    }
+
+    proptest! {
+        /// A fake world that does what it is told always agrees with `is_alive`, and no effect ever asks
+        /// for a second process beside one that it would disturb.
         #[test]
-        fn a_stop_always_comes_to_an_end(events in prop::collection::vec(any_event(), 0..30)) {
-            let mut s = service("Type=notify\nRestart=always\nX-Drain=/bin/d\nTimeoutStopSec=2");
+        fn one_process_at_most(
+            mut s in any_service(),
+            events in prop::collection::vec((any_event(), 1..2000u64), 0..80),
+        ) {
+            let mut world = World::default();
+            let mut now = at(0);
+            for (event, wait) in events {
+                now += at(wait);
+                if !world.allows(event) {
+                    continue;
+                }
+                for effect in s.step(event, now) {
+                    world.carry_out(effect);
+                }
+                prop_assert_eq!(s.is_alive(), world.program || world.stage.is_some(), "{:?} {:?}", s.state(), world);
+                prop_assert!(!world.check || world.program);
+            }
+        }
+
+        /// Whatever came before, an order to stop followed by the passing of time ends in rest, or waits for
+        /// what is bounded elsewhere: a killed process and the commands after the end.
+        #[test]
+        fn a_stop_always_comes_to_an_end(
+            mut s in any_service(),
+            events in prop::collection::vec(any_event(), 0..40),
+        ) {
+            let mut world = World::default();
             let mut now = at(0);
             for event in events {
                 now += at(10);
-                if s.is_alive() || !matches!(event, Event::Exited { .. } | Event::Executed | Event::Ready) {
-                    s.step(event, now);
+                if world.allows(event) {
+                    s.step(event, now).into_iter().for_each(|effect| world.carry_out(effect));
                 }
             }
             s.step(Event::Stop, now);
-            for _ in 0..20 {
+            for _ in 0..40 {
                 let Some(next) = s.deadline() else { break };
                 now = next;
                 s.step(Event::Deadline, now);
             }
-            prop_assert!(matches!(s.state(), State::Killed | State::Idle | State::Finished { .. }), "{:?}", s.state());
+            let state = s.state();
+            let is_bounded = matches!(state, State::Killed | State::Finishing { .. });
+            prop_assert!(is_bounded || matches!(state, State::Idle | State::Finished { .. }), "{state:?}");
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::init::service::{Event, Exit, Moment, State};
 use crate::logd::syslog::{DEBUG, ERROR, WARNING, parse_line};
 use crate::sys::containment::Containment;
 use crate::sys::process;
+use crate::units::spec::KillMode;
 
 impl Supervisor {
     /// The stop signal; the log service is told by the end of its channel instead, which it hears even when it
@@ -17,13 +18,47 @@ impl Supervisor {
     pub(super) fn terminate(&mut self, index: usize) {
         if self.units.get(index).is_some_and(|unit| unit.spec.is_log) {
             self.log_channel = None;
-        } else {
-            let signal = self
-                .units
-                .get(index)
-                .map_or(libc::SIGTERM, |unit| unit.spec.kill_signal);
+        } else if !self.ends_input(index) {
+            let spec = self.units.get(index).map(|unit| &unit.spec);
+            let signal = spec.map_or(libc::SIGTERM, |spec| spec.kill_signal);
+            let sends_hangup = spec.is_some_and(|spec| spec.sends_hangup);
+            let has_stand_in =
+                spec.is_some_and(|spec| spec.control.iter().any(|(letter, _)| *letter == 't'));
+            if has_stand_in {
+                self.order_signal(index, signal);
+                return;
+            }
+            self.stop_signal(index, signal);
+            if sends_hangup {
+                self.stop_signal(index, libc::SIGHUP);
+            }
+            self.tell_down(index);
+        }
+    }
+
+    /// A signal that reaches as far as `KillMode=` says. The group is reached at once, its leader included;
+    /// a main process that leads none gets it alone.
+    fn stop_signal(&mut self, index: usize, signal: i32) {
+        let group = self.units.get(index).and_then(|unit| {
+            let (pid, _) = unit.process.as_ref()?;
+            (unit.spec.kill_mode == KillMode::ControlGroup).then_some(*pid)
+        });
+        if !group.is_some_and(|pid| process::signal_group(pid, signal)) {
             self.signal(index, signal);
         }
+    }
+
+    /// SIGKILL, to the whole group unless `KillMode=` spares it.
+    pub(super) fn kill(&mut self, index: usize) {
+        let Some(unit) = self.units.get(index) else {
+            return;
+        };
+        if let Some((pid, _)) = &unit.process
+            && unit.spec.kill_mode != KillMode::Process
+        {
+            process::signal_group(*pid, libc::SIGKILL);
+        }
+        self.signal(index, libc::SIGKILL);
     }
 
     pub(super) fn signal(&mut self, index: usize, signal: i32) {
@@ -46,17 +81,21 @@ impl Supervisor {
             has_log,
             containment: &self.containment,
         };
+        let input = self.input(index);
         let Some(unit) = self.units.get_mut(index) else {
             return;
         };
         unit.start_pending = false;
-        match unit.spawn(&around) {
+        match unit.spawn(input, &around) {
             Ok(channel) => {
                 if let Some((pid, _)) = &unit.process {
                     self.roles.insert(pid.as_raw(), Role::Main(index));
                 }
                 if let Some(fd) = unit.outcome.as_ref().map(AsRawFd::as_raw_fd) {
                     self.outcomes.insert(fd, index);
+                    let _ = self.watch(fd);
+                }
+                if let Some(fd) = self.notification(index) {
                     let _ = self.watch(fd);
                 }
                 if let Some(channel) = channel {
@@ -121,7 +160,7 @@ impl Supervisor {
             _ => unit.spec.reload.clone(),
         };
         let Some(command) = command else { return };
-        match unit.spawn_helper(&command, &around) {
+        match unit.spawn_helper(&command, Vec::new(), false, &around) {
             Ok(child) => {
                 // A drain command may wait for the work to end; the service's own budget bounds that.
                 let limit = match role {
@@ -162,7 +201,13 @@ impl Supervisor {
                     format!("{name}: the reload command failed with {exit}"),
                 );
             }
-            Role::Main(_) | Role::Hook | Role::Trial => {}
+            Role::Main(_)
+            | Role::Hook
+            | Role::Trial
+            | Role::Stage(_)
+            | Role::Check(_)
+            | Role::Control { .. }
+            | Role::Cut => {}
         }
     }
 
@@ -180,7 +225,7 @@ impl Supervisor {
             Ok(()) => self.feed(index, Event::Executed),
             Err(problem) => {
                 unit.trouble = Some(problem.to_string());
-                let program = unit.spec.command.first().cloned().unwrap_or_default();
+                let program = unit.command().first().cloned().unwrap_or_default();
                 let text = format!("{}: cannot run `{program}`: {problem}", unit.spec.name);
                 self.journal.say(ERROR, text);
                 self.feed(index, Event::ExecFailed);
@@ -197,11 +242,19 @@ impl Supervisor {
             match self.roles.remove(&pid.as_raw()) {
                 Some(role) => {
                     self.asides.remove(&pid.as_raw());
-                    // What it left behind in its group goes with it; the number is still its own.
-                    process::signal_group(pid, libc::SIGKILL);
-                    process::reap(pid);
-                    if let Role::Main(index) = role {
-                        self.sweep(index);
+                    let spares = |index| {
+                        let unit: Option<&super::Unit> = self.units.get(index);
+                        unit.is_some_and(|unit| unit.spec.kill_mode == KillMode::Process)
+                    };
+                    if matches!(role, Role::Main(index) if spares(index)) {
+                        process::reap(pid);
+                    } else {
+                        // What it left behind in its group goes with it; the number is still its own.
+                        process::signal_group(pid, libc::SIGKILL);
+                        process::reap(pid);
+                        if let Role::Main(index) = role {
+                            self.sweep(index);
+                        }
                     }
                     self.ended(role, exit);
                 }
@@ -243,6 +296,7 @@ impl Supervisor {
                 if let Some(unit) = self.units.get_mut(index) {
                     is_unheard |= matches!(unit.life.state(), State::Starting { .. });
                     unit.process = None;
+                    unit.notification = None;
                     if let Some(outcome) = unit.outcome.take() {
                         self.outcomes.remove(&outcome.as_raw_fd());
                     }
@@ -260,6 +314,13 @@ impl Supervisor {
             }
             Role::Hook => self.hook_ended(exit),
             Role::Trial => self.trial_ended(exit),
+            Role::Stage(index) => self.stage_command_ended(index, exit),
+            Role::Check(index) => {
+                let ok = exit.is_success();
+                self.feed(index, Event::Checked { ok });
+            }
+            Role::Control { .. } => self.control_ended(role, exit),
+            Role::Cut => {}
             helper => self.helper_ended(helper, exit),
         }
     }

@@ -1,5 +1,7 @@
 //! Answering the control socket: status and orders.
 
+use nix::unistd::Pid;
+
 use super::{Role, Supervisor};
 use crate::init::control::{Reply, Request, SCHEMA, ServiceStatus, SocketStatus, Status};
 use crate::init::demand::Use;
@@ -86,7 +88,7 @@ impl Supervisor {
                     let reason = format!("{signal} is not a signal");
                     return Reply::Refused { reason };
                 }
-                self.signal(index, signal);
+                self.order_signal(index, signal);
             }
             Request::Reload { .. } => self.run_helper(index, Role::Reload(index)),
             #[cfg(debug_assertions)]
@@ -153,20 +155,25 @@ fn service_status(unit: &super::Unit, now: Moment) -> ServiceStatus {
         State::Idle if unit.start_pending => "waiting",
         State::Idle | State::Finished { ok: true } if unit.is_listening() => "listening",
         State::Idle => "stopped",
-        State::Starting { .. } => "starting",
+        State::Preparing { .. } | State::Starting { .. } | State::Completing { .. } => "starting",
         State::Running { .. } => "running",
         State::Draining { .. } => "draining",
-        State::Stopping { .. } | State::Killed => "stopping",
+        State::Asking { .. } | State::Stopping { .. } | State::Killed | State::Finishing { .. } => {
+            "stopping"
+        }
         State::Pausing { .. } => "pausing",
         State::Finished { ok: true } => "done",
         State::Finished { ok: false } => "failed",
     };
+    // Before the program and after it, the command that runs then is what there is.
+    let main = unit.process.as_ref().map(|(pid, _)| *pid);
+    let process = main.or(unit.stage.as_ref().and_then(|run| run.process));
     ServiceStatus {
         name: unit.spec.name.clone(),
         state: state.to_owned(),
         up: unit.life.is_up(),
         wanted: unit.life.is_wanted() || unit.start_pending,
-        pid: unit.process.as_ref().map(|(pid, _)| pid.as_raw()),
+        pid: process.map(Pid::as_raw),
         by_order: !unit.spec.starts,
         state_for_ms: u64::try_from(now.saturating_sub(unit.changed_at).as_millis())
             .unwrap_or(u64::MAX),

@@ -4,6 +4,8 @@
 //! taken out stops, and its place is free for another once nothing of it runs.
 
 use super::Supervisor;
+use super::log_pipe::LogPipe;
+use super::probe::Probe;
 use super::sockets::Listener;
 use super::timers::Timer;
 use super::unit::Unit;
@@ -121,6 +123,12 @@ impl Supervisor {
     fn redefine(&mut self, index: usize, spec: &ServiceSpec) {
         if let Some(unit) = self.units.get_mut(index) {
             unit.life.redefine(spec);
+            if unit.spec.probe != spec.probe {
+                unit.probe = spec.probe.as_ref().map(Probe::new);
+            }
+            if spec.log_service.is_some() && unit.log_pipe.is_none() {
+                unit.log_pipe = LogPipe::new().ok();
+            }
             unit.spec = spec.clone();
             // What failed as it was defined before is tried again at once.
             unit.start_pending |=

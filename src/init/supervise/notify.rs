@@ -1,6 +1,6 @@
 //! Hearing the services on the notify socket, and keeping the descriptors that they ask us to keep.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nix::unistd::Pid;
 
@@ -42,10 +42,14 @@ impl Supervisor {
                 index,
                 &[NotifyAccess::Main, NotifyAccess::Exec, NotifyAccess::All],
             ),
-            Some(Role::Drain(index) | Role::Reload(index)) => {
-                allowed(index, &[NotifyAccess::Exec, NotifyAccess::All])
-            }
-            Some(Role::Hook | Role::Trial) => None,
+            Some(
+                Role::Drain(index)
+                | Role::Reload(index)
+                | Role::Stage(index)
+                | Role::Check(index)
+                | Role::Control { index, .. },
+            ) => allowed(index, &[NotifyAccess::Exec, NotifyAccess::All]),
+            Some(Role::Hook | Role::Trial | Role::Cut) => None,
             // Only worth the look at the process when some unit lets all of its processes speak.
             None => self.units.iter().find_map(|unit| {
                 let index = allowed(unit.index, &[NotifyAccess::All])?;
@@ -95,6 +99,39 @@ impl Supervisor {
                 Word::Barrier | Word::DescriptorName(_) => {}
             }
         }
+    }
+
+    /// The descriptor on which the service at `index` will write that it is ready.
+    pub(super) fn notification(&self, index: usize) -> Option<RawFd> {
+        Some(self.units.get(index)?.notification.as_ref()?.as_raw_fd())
+    }
+
+    /// A newline on the notification descriptor is readiness (s6's notification-fd); all else means nothing.
+    pub(super) fn read_notification(&mut self, fd: RawFd) -> bool {
+        let index = (0..self.units.len()).find(|index| self.notification(*index) == Some(fd));
+        let Some(unit) = index.and_then(|index| self.units.get_mut(index)) else {
+            return false;
+        };
+        let mut buffer = [0u8; 512];
+        // Only we read it and epoll saw something in it, so this cannot wait.
+        let length = unit
+            .notification
+            .as_ref()
+            .map_or(Ok(0), |fd| nix::unistd::read(fd, &mut buffer));
+        let is_ready = match length {
+            Ok(length @ 1..) => buffer.iter().take(length).any(|byte| *byte == b'\n'),
+            Ok(0) | Err(_) => {
+                unit.notification = None;
+                false
+            }
+        };
+        if is_ready {
+            unit.notification = None;
+            let index = unit.index;
+            self.read_outcome(index);
+            self.feed(index, Event::Ready);
+        }
+        true
     }
 
     fn tell_of(&mut self, index: usize, what: &str) {

@@ -105,7 +105,11 @@ impl Supervisor {
                     unit.spec.drain.is_some()
                         && matches!(
                             unit.life.state(),
-                            State::Draining { .. } | State::Stopping { .. } | State::Killed
+                            State::Draining { .. }
+                                | State::Asking { .. }
+                                | State::Stopping { .. }
+                                | State::Killed
+                                | State::Finishing { .. }
                         )
                 };
                 if !self.units.iter().any(drains) {

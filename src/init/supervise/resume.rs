@@ -12,13 +12,17 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use nix::unistd::Pid;
 
+use super::log_pipe::LogPipe;
+use super::probe::Probe;
 use super::sockets::Listener;
+use super::stages::StageRun;
 use super::timers::Timer;
 use super::unit::{OutputPipe, Unit, duplicate};
 use super::{Aside, OWN_NAME, Role, Setup, Supervisor};
 use crate::init::control::Reply;
 use crate::init::resume::{
-    AsideState, ListenerState, PipeState, SCHEMA, State, StateError, UNDERSTOOD, UnitState,
+    AsideState, ListenerState, LogPipeState, PipeState, SCHEMA, StageState, State, StateError,
+    UNDERSTOOD, UnitState,
 };
 use crate::init::service::{Exit, Service};
 use crate::init::shutdown::{Phase, Shutdown};
@@ -274,6 +278,10 @@ impl Supervisor {
             self.outcomes.insert(fd, index);
             let _ = self.watch(fd);
         }
+        let notification = self.units.get(index).and_then(|u| u.notification.as_ref());
+        if let Some(fd) = notification.map(AsRawFd::as_raw_fd) {
+            let _ = self.watch(fd);
+        }
     }
 }
 
@@ -313,6 +321,10 @@ fn unit_state(unit: &Unit) -> UnitState {
         outcome,
         stdout,
         stderr,
+        log_pipe,
+        notification,
+        stage,
+        probe: _,
         listeners,
         demand,
         store,
@@ -341,6 +353,19 @@ fn unit_state(unit: &Unit) -> UnitState {
         outcome: outcome.as_ref().map(AsRawFd::as_raw_fd),
         stdout: pipe_state(stdout),
         stderr: pipe_state(stderr),
+        log_pipe: log_pipe.as_ref().map(|pipe| LogPipeState {
+            read: pipe.read.as_raw_fd(),
+            write: pipe.write.as_ref().map(AsRawFd::as_raw_fd),
+            lost: pipe.lost,
+        }),
+        notification: notification.as_ref().map(AsRawFd::as_raw_fd),
+        stage: stage.as_ref().map(|run| StageState {
+            stage: run.stage,
+            end: run.end,
+            position: run.position,
+            pid: run.process.map(Pid::as_raw),
+            result: run.result,
+        }),
         listeners: listeners.iter().map(listener).collect(),
         demand: demand.clone(),
         store: store.iter().map(stored).collect(),
@@ -379,6 +404,14 @@ fn resume_unit(
     for (name, fd) in state.store {
         store.push((name, take_over(fd)?));
     }
+    let log_pipe = match state.log_pipe {
+        Some(pipe) => {
+            let write = pipe.write.map(take_over).transpose()?;
+            Some(LogPipe::resume(take_over(pipe.read)?, write, pipe.lost)?)
+        }
+        None => None,
+    };
+    let probe = state.spec.probe.as_ref().map(Probe::new);
     let life: Service = state.life;
     Ok(Unit {
         spec: state.spec,
@@ -391,6 +424,17 @@ fn resume_unit(
         outcome: state.outcome.map(take_over).transpose()?,
         stdout,
         stderr,
+        log_pipe,
+        notification: state.notification.map(take_over).transpose()?,
+        stage: state.stage.map(|run| StageRun {
+            stage: run.stage,
+            end: run.end,
+            position: run.position,
+            process: run.pid.map(Pid::from_raw),
+            result: run.result,
+        }),
+        // The question that was open is put again.
+        probe,
         listeners,
         demand: state.demand,
         store,

@@ -6,7 +6,10 @@ use nix::fcntl::OFlag;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{Pid, pipe2};
 
+use super::log_pipe::LogPipe;
+use super::probe::Probe;
 use super::sockets::Listener;
+use super::stages::StageRun;
 use crate::config::paths::Paths;
 use crate::init::demand::Demand;
 use crate::init::identity;
@@ -16,6 +19,7 @@ use crate::sys::containment::{self, Containment};
 use crate::sys::process::{self, Child, Identity, Launch, ProcessHandle};
 use crate::sys::socket::send_with_descriptor;
 use crate::units::condition::{self, Question};
+use crate::units::expand::expand;
 use crate::units::spec::{EnvironmentFile, Output, ServiceSpec};
 use crate::units::value;
 
@@ -81,6 +85,13 @@ pub struct Unit {
     pub outcome: Option<OwnedFd>,
     pub stdout: OutputPipe,
     pub stderr: OutputPipe,
+    /// To the service that takes its standard output, if it has one of its own.
+    pub log_pipe: Option<LogPipe>,
+    /// Where a newline says that it is ready.
+    pub notification: Option<OwnedFd>,
+    /// The commands around it that run now.
+    pub stage: Option<StageRun>,
+    pub probe: Option<Probe>,
     pub listeners: Vec<Listener>,
     /// How its connections may start it.
     pub demand: Demand,
@@ -115,6 +126,14 @@ impl Unit {
             outcome: None,
             stdout: OutputPipe::new(&spec.name, INFO)?,
             stderr: OutputPipe::new(&spec.name, ERROR)?,
+            log_pipe: spec
+                .log_service
+                .as_ref()
+                .map(|_| LogPipe::new())
+                .transpose()?,
+            notification: None,
+            stage: None,
+            probe: spec.probe.as_ref().map(Probe::new),
             listeners: Vec::new(),
             demand: Demand::default(),
             store: Vec::new(),
@@ -130,9 +149,15 @@ impl Unit {
         self.retired
     }
 
-    /// Starts the service's program. For the log service the channel's near end comes back too.
-    pub fn spawn(&mut self, around: &Surroundings<'_>) -> Result<Option<OwnedFd>, String> {
-        let mut launch = self.launch(&self.spec.command.clone(), around)?;
+    /// Starts the service's program with `input` as its standard input. For the log service the channel's
+    /// near end comes back too.
+    pub fn spawn(
+        &mut self,
+        input: Option<OwnedFd>,
+        around: &Surroundings<'_>,
+    ) -> Result<Option<OwnedFd>, String> {
+        let mut launch = self.launch(&self.command().to_vec(), &[], around)?;
+        launch.stdin = input;
         self.make_runtime_directories(around, &launch)?;
         let held = self
             .listeners
@@ -153,6 +178,13 @@ impl Unit {
             launch.listeners.push(("channel".to_owned(), theirs));
             near = Some(ours);
         }
+        self.notification = None;
+        if let Some(number) = self.spec.notification_descriptor {
+            let (read, write) = pipe2(OFlag::O_CLOEXEC)
+                .map_err(|e| format!("cannot make the notification pipe: {e}"))?;
+            launch.notification = Some((number, write));
+            self.notification = Some(read);
+        }
         let Child {
             pid,
             handle,
@@ -163,19 +195,39 @@ impl Unit {
         Ok(near)
     }
 
-    /// Runs a command beside the service, as the service's user.
+    /// The command of the program that runs or is to be run.
+    pub fn command(&self) -> &[String] {
+        let position = self.life.position();
+        let later = position.checked_sub(1).and_then(|i| self.spec.then.get(i));
+        later.map_or(&self.spec.command, |line| &line.words)
+    }
+
+    /// Runs a command beside the service, as the service's user and with `MAINPID` and `more` in its
+    /// environment. What a silent one prints goes nowhere.
     pub fn spawn_helper(
         &self,
         command: &[String],
+        mut more: Vec<(String, String)>,
+        is_silent: bool,
         around: &Surroundings<'_>,
     ) -> Result<Child, String> {
-        let launch = self.launch(command, around)?;
+        if let Some((pid, _)) = &self.process {
+            more.push(("MAINPID".to_owned(), pid.to_string()));
+        }
+        let mut launch = self.launch(command, &more, around)?;
+        if is_silent {
+            launch.stdout = None;
+        }
         process::spawn(&launch).map_err(|e| e.to_string())
     }
 
-    fn launch(&self, command: &[String], around: &Surroundings<'_>) -> Result<Launch, String> {
+    fn launch(
+        &self,
+        command: &[String],
+        more: &[(String, String)],
+        around: &Surroundings<'_>,
+    ) -> Result<Launch, String> {
         let spec = &self.spec;
-        let (name, arguments) = command.split_first().ok_or("there is no command")?;
         let mut identity = identity::of(spec)?;
         if let Some(mark) = around.containment.group(self.index) {
             // Root's own services are marked too.
@@ -215,12 +267,25 @@ impl Unit {
             };
             environment.retain(|pair| !is_it(pair));
         }
+        for (name, value) in more {
+            set(&mut environment, name, value);
+        }
         set(&mut environment, containment::VARIABLE, &spec.name);
         set(
             &mut environment,
             "NOTIFY_SOCKET",
             &around.paths.notify_socket().to_string_lossy(),
         );
+        let value = |wanted: &str| {
+            let found = environment.iter().find(|(name, _)| name == wanted);
+            found.map(|(_, value)| value.clone())
+        };
+        let command = if spec.expands {
+            expand(command, &value)
+        } else {
+            command.to_vec()
+        };
+        let (name, arguments) = command.split_first().ok_or("there is no command")?;
         let path = environment
             .iter()
             .find(|(key, _)| key == "PATH")
@@ -255,10 +320,15 @@ impl Unit {
                 .map_err(|e| format!("cannot make its cgroup: {e}"))?,
             capabilities: spec.capabilities.clone(),
             bounding_set: spec.bounding_set.clone(),
-            stdout: output(spec.stdout, &self.stdout, std::io::stdout().as_fd())?,
+            stdin: None,
+            stdout: match self.log_pipe.as_ref().and_then(|pipe| pipe.write.as_ref()) {
+                Some(write) => Some(duplicate(write)?),
+                None => output(spec.stdout, &self.stdout, std::io::stdout().as_fd())?,
+            },
             stderr: output(spec.stderr, &self.stderr, std::io::stderr().as_fd())?,
             environment,
             listeners: Vec::new(),
+            notification: None,
         })
     }
 

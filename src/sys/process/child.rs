@@ -151,16 +151,25 @@ impl<'a> Prepared<'a> {
     /// 0, 1, 2 become /dev/null and the outputs; listeners stand from 3 on; all else closes on exec.
     unsafe fn move_descriptors(&mut self) -> Result<(), (Stage, i32)> {
         let null = self.null.as_raw_fd();
+        let stdin = self.launch.stdin.as_ref().map_or(null, AsRawFd::as_raw_fd);
         let stdout = self.launch.stdout.as_ref().map_or(null, AsRawFd::as_raw_fd);
         let stderr = self.launch.stderr.as_ref().map_or(null, AsRawFd::as_raw_fd);
         let count = self.launch.listeners.len();
-        let first_free =
-            RawFd::try_from(3 + count + 8).map_err(|_| (Stage::Descriptors, libc::EMFILE))?;
+        let after_listeners =
+            RawFd::try_from(3 + count).map_err(|_| (Stage::Descriptors, libc::EMFILE))?;
+        let notification = self.launch.notification.as_ref();
+        let notification = notification.map(|(target, fd)| (*target, fd.as_raw_fd()));
+        if notification.is_some_and(|(target, _)| target < after_listeners) {
+            return Err((Stage::Descriptors, libc::EBUSY));
+        }
+        let first_free = notification
+            .map_or(0, |(target, _)| target + 1)
+            .max(after_listeners + 8);
         unsafe {
             // Out of the way first, so that no target overwrites a source.
             let mut lifted = Vec::with_capacity(count + 3);
             let listeners = self.launch.listeners.iter().map(|(_, fd)| fd.as_raw_fd());
-            for source in [null, stdout, stderr].into_iter().chain(listeners) {
+            for source in [stdin, stdout, stderr].into_iter().chain(listeners) {
                 lifted.push(check(
                     Stage::Descriptors,
                     libc::fcntl(source, libc::F_DUPFD_CLOEXEC, first_free),
@@ -170,6 +179,13 @@ impl<'a> Prepared<'a> {
                 Stage::Descriptors,
                 libc::fcntl(self.report, libc::F_DUPFD_CLOEXEC, first_free),
             )?;
+            let notification = match notification {
+                Some((target, source)) => {
+                    let lifted = libc::fcntl(source, libc::F_DUPFD_CLOEXEC, first_free);
+                    Some((target, check(Stage::Descriptors, lifted)?))
+                }
+                None => None,
+            };
             for (target, source) in (0..).zip(lifted) {
                 check(Stage::Descriptors, libc::dup2(source, target))?;
             }
@@ -181,6 +197,9 @@ impl<'a> Prepared<'a> {
                 libc::c_uint::MAX,
                 libc::CLOSE_RANGE_CLOEXEC,
             );
+            if let Some((target, source)) = notification {
+                check(Stage::Descriptors, libc::dup2(source, target))?;
+            }
         }
         Ok(())
     }

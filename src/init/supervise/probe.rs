@@ -1,0 +1,147 @@
+//! Asking a service on its own socket whether it lives.
+//!
+//! A connection is no answer: PID 1 may hold the listening socket itself, and the kernel connects whoever
+//! asks. Asterisk's console greets everybody who connects with one line (`netconsole` in its main/asterisk.c),
+//! so its first byte is the answer; it is not looked at. Invariant: nothing here waits.
+
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+
+use super::Supervisor;
+use super::unit::Unit;
+use crate::init::pulse::{Action, Event as Beat, Pulse};
+use crate::init::service::{Event, Moment, State};
+use crate::logd::syslog::WARNING;
+use crate::sys::socket::{Connected, connect_unix};
+use crate::units::spec::ProbeSpec;
+
+/// The questions to a service and the open one.
+#[derive(Debug)]
+pub struct Probe {
+    path: String,
+    pulse: Pulse,
+    connection: Option<OwnedFd>,
+    /// Why the last question could not be put; told once.
+    problem: Option<String>,
+}
+
+impl Probe {
+    pub fn new(spec: &ProbeSpec) -> Probe {
+        Probe {
+            path: spec.path.clone(),
+            pulse: Pulse::new(spec.interval, spec.failures),
+            connection: None,
+            problem: None,
+        }
+    }
+}
+
+impl Unit {
+    /// When the probe is due.
+    pub fn probe_deadline(&self) -> Option<Moment> {
+        self.probe.as_ref()?.pulse.deadline()
+    }
+}
+
+impl Supervisor {
+    /// Tells the probes how their services do, and the time.
+    pub(super) fn probes_due(&mut self, now: Moment) {
+        for index in 0..self.units.len() {
+            let Some(unit) = self.units.get_mut(index) else {
+                continue;
+            };
+            let in_service = matches!(unit.life.state(), State::Running { .. });
+            if unit.probe.is_some() {
+                self.beat(index, Beat::InService(in_service), now);
+                self.beat(index, Beat::Time, now);
+            }
+        }
+    }
+
+    fn beat(&mut self, index: usize, beat: Beat, now: Moment) {
+        let Some(unit) = self.units.get_mut(index) else {
+            return;
+        };
+        let Some(probe) = &mut unit.probe else {
+            return;
+        };
+        let action = probe.pulse.step(beat, now);
+        match action {
+            Some(Action::Ask) => {
+                if probe.pulse.missed() > 0 {
+                    let text = format!(
+                        "{}: no answer on `{}`; asking again",
+                        unit.spec.name, probe.path
+                    );
+                    self.journal.say(WARNING, text);
+                }
+                self.ask_for_life(index, now);
+            }
+            Some(Action::Withdraw) => probe.connection = None,
+            Some(Action::Dead) => {
+                probe.connection = None;
+                self.feed(index, Event::WatchdogFailed);
+            }
+            None => {}
+        }
+    }
+
+    fn ask_for_life(&mut self, index: usize, now: Moment) {
+        let Some(unit) = self.units.get_mut(index) else {
+            return;
+        };
+        let Some(probe) = &mut unit.probe else {
+            return;
+        };
+        probe.connection = None;
+        match connect_unix(&self.paths.at(&probe.path)) {
+            Ok(Connected::Yes(fd)) => {
+                probe.problem = None;
+                let number = fd.as_raw_fd();
+                probe.connection = Some(fd);
+                let _ = self.watch(number);
+            }
+            // So many wait to be heard that no more can: nobody takes them.
+            Ok(Connected::QueueFull) => {}
+            Err(problem) => {
+                let text = problem.to_string();
+                if probe.problem.as_ref() != Some(&text) {
+                    let line = format!(
+                        "{}: cannot be asked on `{}` whether it lives: {text}",
+                        unit.spec.name, probe.path
+                    );
+                    self.journal.say(WARNING, line);
+                    probe.problem = Some(text);
+                }
+                self.beat(index, Beat::NotAsked, now);
+            }
+        }
+    }
+
+    /// The service has said something, or hung up without a word.
+    pub(super) fn read_probe(&mut self, fd: RawFd) -> bool {
+        let is_it = |unit: &Unit| {
+            let connection = unit
+                .probe
+                .as_ref()
+                .and_then(|probe| probe.connection.as_ref());
+            connection.is_some_and(|connection| connection.as_raw_fd() == fd)
+        };
+        let Some(index) = self.units.iter().position(is_it) else {
+            return false;
+        };
+        let mut first = [0u8; 1];
+        let connection = self
+            .units
+            .get_mut(index)
+            .and_then(|unit| unit.probe.as_mut())
+            .and_then(|probe| probe.connection.take());
+        let length = connection
+            .as_ref()
+            .map(|fd| nix::unistd::read(fd, &mut first));
+        if matches!(length, Some(Ok(1..))) {
+            let now = self.now();
+            self.beat(index, Beat::Answered, now);
+        }
+        true
+    }
+}
