@@ -18,5 +18,6 @@ mod confinement;
 mod first_start;
 mod hooks;
 mod kill;
+mod liveness;
 mod registration;
 mod stop;

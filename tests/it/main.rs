@@ -16,6 +16,7 @@ mod readiness;
 mod rooms;
 mod runit;
 mod sample_units;
+mod stages;
 mod supervision;
 mod timers;
 mod verify;

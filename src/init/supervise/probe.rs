@@ -10,7 +10,7 @@ use super::Supervisor;
 use super::unit::Unit;
 use crate::init::pulse::{Action, Event as Beat, Pulse};
 use crate::init::service::{Event, Moment, State};
-use crate::logd::syslog::WARNING;
+use crate::logd::syslog::{NOTICE, WARNING};
 use crate::sys::socket::{Connected, connect_unix};
 use crate::units::spec::ProbeSpec;
 
@@ -64,7 +64,12 @@ impl Supervisor {
         let Some(probe) = &mut unit.probe else {
             return;
         };
+        let was_silent = probe.pulse.missed() > 0;
         let action = probe.pulse.step(beat, now);
+        if beat == Beat::Answered && was_silent {
+            let text = format!("{}: answers again", unit.spec.name);
+            self.journal.say(NOTICE, text);
+        }
         match action {
             Some(Action::Ask) => {
                 if probe.pulse.missed() > 0 {

@@ -143,7 +143,7 @@ impl Unit {
         input: Option<OwnedFd>,
         around: &Surroundings<'_>,
     ) -> Result<Option<OwnedFd>, String> {
-        let mut launch = self.launch(&self.command().to_vec(), &[], around)?;
+        let mut launch = self.launch(self.command(), &[], around)?;
         launch.stdin = input;
         self.make_runtime_directories(around, &launch)?;
         for (name, fd) in self.listeners.iter().chain(&self.store) {
