@@ -166,6 +166,8 @@ pub struct ServiceSpec {
     pub restart_pause: Option<Duration>,
     pub start_timeout: Option<Duration>,
     pub stop_timeout: Duration,
+    /// From SIGABRT after a missed watchdog to SIGKILL; as `stop_timeout` unless given.
+    pub abort_timeout: Option<Duration>,
     pub limits: Vec<Limit>,
     pub no_new_privileges: bool,
     /// Capabilities that the service keeps, by number (capabilities(7)); all others are dropped.
@@ -258,6 +260,7 @@ impl ServiceSpec {
             restart_pause: None,
             start_timeout: Some(START_TIMEOUT),
             stop_timeout: STOP_TIMEOUT,
+            abort_timeout: None,
             limits: Vec::new(),
             no_new_privileges: false,
             capabilities: Vec::new(),

@@ -15,6 +15,7 @@ const PURE: &[&str] = &[
     "init/order.rs",
     "init/pulse.rs",
     "init/service.rs",
+    "init/service/ending.rs",
     "init/service/restart.rs",
     "init/service/vocabulary.rs",
     "init/shutdown.rs",

@@ -6,6 +6,8 @@
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use nix::errno::Errno;
+
 use super::Supervisor;
 use super::unit::Unit;
 use crate::init::pulse::{Action, Event as Beat, Pulse};
@@ -135,17 +137,22 @@ impl Supervisor {
             return false;
         };
         let mut first = [0u8; 1];
-        let connection = self
+        let probe = self
             .units
             .get_mut(index)
-            .and_then(|unit| unit.probe.as_mut())
-            .and_then(|probe| probe.connection.take());
-        let length = connection
-            .as_ref()
-            .map(|fd| nix::unistd::read(fd, &mut first));
-        if matches!(length, Some(Ok(1..))) {
-            let now = self.now();
-            self.beat(index, Beat::Answered, now);
+            .and_then(|unit| unit.probe.as_mut());
+        let Some(probe) = probe else {
+            return false;
+        };
+        let connection = probe.connection.as_ref();
+        match connection.map(|fd| nix::unistd::read(fd, &mut first)) {
+            Some(Ok(1..)) => {
+                let now = self.now();
+                self.beat(index, Beat::Answered, now);
+            }
+            // Seen for an earlier descriptor of this number.
+            Some(Err(Errno::EAGAIN | Errno::EINTR)) => {}
+            _ => probe.connection = None,
         }
         true
     }

@@ -163,8 +163,11 @@ impl Unit {
         }
         self.notification = None;
         if let Some(number) = self.spec.notification_descriptor {
-            let (read, write) = pipe2(OFlag::O_CLOEXEC)
-                .map_err(|e| format!("cannot make the notification pipe: {e}"))?;
+            let problem = |e| format!("cannot make the notification pipe: {e}");
+            let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(problem)?;
+            // Our end alone: the flag belongs to each end, and the service's stays as it expects.
+            let nonblocking = nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK);
+            nix::fcntl::fcntl(&read, nonblocking).map_err(problem)?;
             launch.notification = Some((number, write));
             self.notification = Some(read);
         }
