@@ -163,6 +163,12 @@ impl Unit {
         }
         self.notification = None;
         if let Some(number) = self.spec.notification_descriptor {
+            let first_free = launch.listeners.len() + 3;
+            if usize::try_from(number).is_ok_and(|number| number < first_free) {
+                return Err(format!(
+                    "its notification descriptor {number} is taken by a socket; {first_free} is free"
+                ));
+            }
             let problem = |e| format!("cannot make the notification pipe: {e}");
             let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(problem)?;
             // Our end alone: the flag belongs to each end, and the service's stays as it expects.
