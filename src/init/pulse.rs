@@ -190,7 +190,7 @@ mod tests {
             failures in 1u32..5,
         ) {
             let mut pulse = Pulse::new(at(10), failures);
-            let (mut now, mut since) = (at(0), at(0));
+            let (mut now, mut since, mut is_asked) = (at(0), at(0), false);
             for (event, later) in events {
                 now += at(later);
                 let event = match event {
@@ -200,10 +200,18 @@ mod tests {
                     3 => Event::InService(true),
                     _ => Event::Time,
                 };
+                let needs_question = matches!(event, Event::Answered | Event::NotAsked);
+                if needs_question && !is_asked {
+                    continue;
+                }
                 if event == Event::Answered || event == Event::InService(false) {
                     since = now;
                 }
-                if pulse.step(event, now) == Some(Action::Dead) {
+                let action = pulse.step(event, now);
+                if let Some(action) = action {
+                    is_asked = action == Action::Ask;
+                }
+                if action == Some(Action::Dead) {
                     prop_assert!(now - since >= at(10) * failures);
                     since = now;
                 }

@@ -86,7 +86,6 @@ pub struct UnitState {
 pub struct LogPipeState {
     pub read: RawFd,
     pub write: Option<RawFd>,
-    pub lost: u64,
 }
 
 /// The commands around a service's program that run.

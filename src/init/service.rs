@@ -4,6 +4,7 @@
 //! supervisor runs the commands around a service's program; their time is bounded there or by `deadline()`.
 //! Invariant: nothing of a service runs in the states `Idle`, `Pausing` and `Finished`.
 
+mod ending;
 mod restart;
 mod vocabulary;
 
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::units::exit::Exit;
 use crate::units::spec::{Readiness, ServiceSpec};
-use restart::{Next, Policy};
+use restart::Policy;
 pub use vocabulary::{Effect, Event, Moment, Note, Stage, State};
 
 /// A stop signal sent before readiness is repeated at this interval: a program may not listen yet.
@@ -36,6 +37,7 @@ pub struct Service {
     policy: Policy,
     start_timeout: Option<Duration>,
     stop_timeout: Duration,
+    abort_timeout: Duration,
     drains: bool,
     watchdog: Option<Duration>,
     watchdog_due: Option<Moment>,
@@ -80,6 +82,7 @@ impl Service {
             policy: Policy::new(spec),
             start_timeout: spec.start_timeout,
             stop_timeout: spec.stop_timeout,
+            abort_timeout: spec.abort_timeout.unwrap_or(spec.stop_timeout),
             drains: spec.drain.is_some(),
             watchdog: spec.watchdog,
             watchdog_due: None,
@@ -108,6 +111,7 @@ impl Service {
             policy: fresh.policy.remembering(&self.policy),
             start_timeout: fresh.start_timeout,
             stop_timeout: fresh.stop_timeout,
+            abort_timeout: fresh.abort_timeout,
             drains: fresh.drains,
             watchdog: fresh.watchdog,
             ..self.clone()
@@ -473,113 +477,6 @@ impl Service {
         effects
     }
 
-    fn exited(&mut self, exit: Exit, jitter: i8, now: Moment) -> Vec<Effect> {
-        let before = self.state;
-        self.last_exit = Some(exit);
-        self.has_process = false;
-        let was_ordered = matches!(
-            before,
-            State::Draining { .. } | State::Asking { .. } | State::Stopping { .. } | State::Killed
-        ) && !self.wanted;
-        let is_done = self.is_done(exit);
-        let mut effects = vec![Effect::Note(Note::Ended {
-            exit,
-            expected: was_ordered || is_done || self.start_again,
-        })];
-        if matches!(before, State::Draining { .. }) {
-            effects.push(Effect::Note(Note::DrainedOut));
-        }
-        match before {
-            State::Starting { ready_by } if self.readiness == Readiness::Oneshot => {
-                let may_fail = self.commands.get(self.position).is_some_and(|may| *may);
-                let goes_on = is_done || may_fail;
-                if goes_on && self.position + 1 < self.commands.len() {
-                    self.position += 1;
-                    effects.extend(self.spawn(ready_by));
-                } else if goes_on && self.has(Stage::After) {
-                    self.state = State::Completing { ready_by };
-                    effects.push(Effect::Run(Stage::After));
-                } else {
-                    let end = if goes_on { Exit::Code(0) } else { exit };
-                    effects.extend(self.leave(end, jitter, now));
-                }
-            }
-            _ => {
-                let starts = matches!(before, State::Starting { .. });
-                if (starts && self.readiness == Readiness::Check)
-                    || matches!(before, State::Completing { .. } | State::Asking { .. })
-                {
-                    effects.push(Effect::CutHelpers);
-                }
-                effects.extend(self.leave(exit, jitter, now));
-            }
-        }
-        effects
-    }
-
-    /// An end that leaves the service up: a oneshot's success, or one that `RemainAfterExit=` keeps.
-    fn is_done(&self, exit: Exit) -> bool {
-        (self.readiness == Readiness::Oneshot || self.remains) && self.policy.is_success(exit)
-    }
-
-    /// The process is gone, or never came to be: what is to be run after each end, then the next step.
-    fn leave(&mut self, exit: Exit, jitter: i8, now: Moment) -> Vec<Effect> {
-        let stays_up = self.remains && self.wanted && !self.start_again && self.is_done(exit);
-        if self.has(Stage::Finish) && !stays_up {
-            self.state = State::Finishing { exit };
-            return vec![Effect::Run(Stage::Finish)];
-        }
-        self.conclude(exit, jitter, now)
-    }
-
-    fn conclude(&mut self, exit: Exit, jitter: i8, now: Moment) -> Vec<Effect> {
-        if std::mem::take(&mut self.start_again) {
-            return self.begin(now);
-        }
-        if !self.wanted {
-            self.state = State::Idle;
-            return vec![];
-        }
-        if self.is_done(exit) {
-            self.state = State::Finished { ok: true };
-            return vec![];
-        }
-        if self.once || !self.policy.restarts_after(exit) {
-            self.state = State::Finished {
-                ok: self.policy.is_success(exit),
-            };
-            return vec![Effect::Note(Note::GivenUp)];
-        }
-        let next = self
-            .policy
-            .next(self.started_at, self.in_service_since, jitter, now);
-        let mut effects = Vec::new();
-        if next.is_news {
-            effects.push(Effect::Note(Note::CrashLoop));
-        }
-        match next.what {
-            Next::Start(pause) => {
-                self.restarts += 1;
-                effects.push(Effect::Note(Note::Restarting { pause }));
-                if pause.is_zero() {
-                    effects.extend(self.begin(now));
-                } else {
-                    self.state = State::Pausing {
-                        until: now.saturating_add(pause),
-                    };
-                }
-            }
-            Next::GiveUp { ends_appliance } => {
-                self.state = State::Finished { ok: false };
-                effects.push(Effect::Note(Note::GivenUp));
-                if ends_appliance {
-                    effects.push(Effect::EndAppliance);
-                }
-            }
-        }
-        effects
-    }
-
     fn watchdog(&mut self, now: Moment) -> Vec<Effect> {
         if matches!(self.state, State::Running { .. }) {
             self.watchdog_due = self.watchdog.map(|interval| now.saturating_add(interval));
@@ -592,7 +489,7 @@ impl Service {
             return vec![];
         }
         self.state = State::Stopping {
-            kill_at: now.saturating_add(self.stop_timeout),
+            kill_at: now.saturating_add(self.abort_timeout),
             repeat_at: None,
         };
         vec![Effect::Note(Note::WatchdogMissed), Effect::Abort]

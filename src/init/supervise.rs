@@ -440,15 +440,16 @@ impl Supervisor {
             .units
             .get(index)
             .and_then(|unit| unit.unmet_condition(&around));
+        // Once: what fails before its program is even spawned is the machine's to start again.
+        if let Some(unit) = self.units.get_mut(index) {
+            unit.start_pending = false;
+        }
         match unmet {
             None => self.feed(index, Event::Start),
             Some(reason) => {
                 let name = self.name(index);
                 self.journal
                     .say(INFO, format!("{name}: not started: {reason}"));
-                if let Some(unit) = self.units.get_mut(index) {
-                    unit.start_pending = false;
-                }
                 self.feed(index, Event::Skip);
             }
         }

@@ -4,6 +4,8 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
 /// The most that one call moves: a pipe's usual size (pipe(7)).
 const AT_ONCE: usize = 64 * 1024;
 
@@ -15,6 +17,12 @@ pub enum Moved {
     End,
     /// Nothing waits, or the target takes nothing now.
     Stuck,
+}
+
+/// Whether something waits in it, or its end.
+pub fn is_readable(from: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::new(from, PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
 /// Moves bytes from one pipe to another (splice(2)).

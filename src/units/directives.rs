@@ -100,11 +100,7 @@ pub const DIRECTIVES: &[Directive] = &[
     honoured("Service", "X-Probe"),
     honoured("Service", "X-ProbeIntervalSec"),
     honoured("Service", "X-ProbeFailures"),
-    ignored(
-        "Service",
-        "TimeoutAbortSec",
-        "SIGKILL follows SIGABRT after `TimeoutStopSec=`",
-    ),
+    honoured("Service", "TimeoutAbortSec"),
     honoured("Service", "RemainAfterExit"),
     honoured("Service", "SuccessExitStatus"),
     honoured("Service", "RestartPreventExitStatus"),

@@ -136,6 +136,30 @@ mod tests {
     }
 
     #[test]
+    fn commands_after_the_end_are_told_as_by_systemd() {
+        let told = |exit| -> Vec<String> {
+            let all = result_variables(exit).into_iter();
+            all.map(|(name, value)| format!("{name}={value}")).collect()
+        };
+        assert_eq!(
+            told(Exit::Signal(9)),
+            [
+                "SERVICE_RESULT=signal",
+                "EXIT_CODE=killed",
+                "EXIT_STATUS=KILL"
+            ]
+        );
+        assert_eq!(
+            told(Exit::Code(3)),
+            [
+                "SERVICE_RESULT=exit-code",
+                "EXIT_CODE=exited",
+                "EXIT_STATUS=3"
+            ]
+        );
+    }
+
+    #[test]
     fn finish_is_told_as_by_runsv() {
         assert_eq!(finish_arguments(Exit::Code(7)), ["7", "0"]);
         assert_eq!(finish_arguments(Exit::Signal(15)), ["-1", "15"]);

@@ -143,6 +143,9 @@ fn assign(spec: &mut ServiceSpec, directory_mode: &mut u32, a: &Assignment) -> R
         "RestartSec" => spec.restart_pause = value::time_span(text)?,
         "TimeoutStartSec" => spec.start_timeout = value::time_span(text)?,
         "TimeoutStopSec" => spec.stop_timeout = value::time_span(text)?.unwrap_or(Duration::MAX),
+        "TimeoutAbortSec" => {
+            spec.abort_timeout = Some(value::time_span(text)?.unwrap_or(Duration::MAX));
+        }
         "TimeoutSec" => {
             spec.start_timeout = value::time_span(text)?;
             spec.stop_timeout = value::time_span(text)?.unwrap_or(Duration::MAX);

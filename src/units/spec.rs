@@ -183,6 +183,9 @@ pub struct ServiceSpec {
     pub start_timeout: Option<Duration>,
     #[serde(rename = "TimeoutStopSec")]
     pub stop_timeout: Duration,
+    /// From SIGABRT after a missed watchdog to SIGKILL; as `stop_timeout` unless given.
+    #[serde(rename = "TimeoutAbortSec")]
+    pub abort_timeout: Option<Duration>,
     #[serde(rename = "Limit")]
     pub limits: Vec<Limit>,
     pub no_new_privileges: bool,
@@ -308,6 +311,7 @@ impl ServiceSpec {
             restart_pause: None,
             start_timeout: Some(START_TIMEOUT),
             stop_timeout: STOP_TIMEOUT,
+            abort_timeout: None,
             limits: Vec::new(),
             no_new_privileges: false,
             capabilities: Vec::new(),

@@ -18,6 +18,7 @@ mod confinement;
 mod first_start;
 mod hooks;
 mod kill;
+mod liveness;
 mod registration;
 mod sockets;
 mod stop;

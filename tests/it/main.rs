@@ -21,6 +21,7 @@ mod rooms;
 mod runit;
 mod sample_units;
 mod sockets;
+mod stages;
 mod supervision;
 mod timers;
 mod verify;

@@ -25,6 +25,16 @@ fn a_newline_on_the_notification_descriptor_is_readiness() {
     assert_eq!(it.stops(), 0);
 }
 
+#[test]
+fn a_notification_descriptor_that_a_socket_has_is_told_of() {
+    let root = Root::new();
+    root.service("a", "[Service]\nX-NotificationFd=3", "exec sleep 1000");
+    root.unit("a.socket", "[Socket]\nListenStream=/run/a.sock\n");
+    let mut it = root.start();
+    it.hears("a: cannot be started: its notification descriptor 3 is taken by a socket; 4 is free");
+    it.stops();
+}
+
 /// Greets whoever connects as Asterisk's console does (perl is Essential in Debian).
 const CONSOLE: &str = r#"exec perl -MIO::Socket::UNIX -e '
     unlink "SOCKET";
@@ -77,7 +87,7 @@ fn a_service_that_answers_late_is_left_alone() {
     signal(&root, nix::sys::signal::Signal::SIGSTOP);
     it.hears("pbx: no answer on `/ctl`; asking again");
     signal(&root, nix::sys::signal::Signal::SIGCONT);
-    it.hears("pbx: asked 4");
+    it.hears("pbx: answers again");
     assert_eq!(root.service_status("pbx")["restarts"], 0);
     assert_eq!(it.stops(), 0);
 }

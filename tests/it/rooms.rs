@@ -22,6 +22,7 @@ const PURE: &[&str] = &[
     "init/pulse.rs",
     "init/report.rs",
     "init/service.rs",
+    "init/service/ending.rs",
     "init/service/restart.rs",
     "init/service/vocabulary.rs",
     "init/shutdown.rs",

@@ -218,7 +218,7 @@ fn a_service_directory_lives_as_under_runsv() {
             "case $(readlink /proc/self/fd/1) in pipe:*) echo a pipe;; *) echo other;; esac";
         root.script(
             "etc/service/a/run",
-            &format!("trap 'exit 5' TERM\n(echo run in $(basename $PWD), stdout is $({is_pipe}) >> {out})\necho hello\nwhile :; do sleep 2 > /dev/null & wait; done"),
+            &format!("trap 'exit 5' TERM\n(echo run in $(basename $PWD), stdout is $({is_pipe}) >> {out})\necho hello\nwhile :; do sleep 2 > /dev/null 2>&1 & wait; done"),
         );
         root.script(
             "etc/service/a/finish",

@@ -211,6 +211,13 @@ fn a_missed_watchdog_aborts_and_the_service_comes_back() {
 }
 
 #[test]
+fn an_aborted_service_is_killed_after_its_own_time() {
+    let mut s = running("Type=notify\nTimeoutStopSec=10\nTimeoutAbortSec=3");
+    s.step(Event::WatchdogFailed, at(1000));
+    assert_eq!(s.deadline(), Some(at(4000)));
+}
+
+#[test]
 fn a_service_may_ask_for_more_time() {
     let mut s = service("Type=notify\nTimeoutStartSec=1");
     s.step(Event::Start, at(0));

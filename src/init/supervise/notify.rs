@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::{Role, Supervisor};
@@ -113,13 +114,13 @@ impl Supervisor {
             return false;
         };
         let mut buffer = [0u8; 512];
-        // Only we read it and epoll saw something in it, so this cannot wait.
         let length = unit
             .notification
             .as_ref()
             .map_or(Ok(0), |fd| nix::unistd::read(fd, &mut buffer));
         let is_ready = match length {
             Ok(length @ 1..) => buffer.iter().take(length).any(|byte| *byte == b'\n'),
+            Err(Errno::EAGAIN | Errno::EINTR) => false,
             Ok(0) | Err(_) => {
                 unit.notification = None;
                 false

@@ -6,11 +6,13 @@
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
+use nix::errno::Errno;
+
 use super::Supervisor;
 use super::unit::Unit;
 use crate::init::pulse::{Action, Event as Beat, Pulse};
 use crate::init::service::{Event, Moment, State};
-use crate::logd::syslog::WARNING;
+use crate::logd::syslog::{NOTICE, WARNING};
 use crate::sys::socket::{Connected, connect_unix};
 use crate::units::spec::ProbeSpec;
 
@@ -64,7 +66,12 @@ impl Supervisor {
         let Some(probe) = &mut unit.probe else {
             return;
         };
+        let was_silent = probe.pulse.missed() > 0;
         let action = probe.pulse.step(beat, now);
+        if beat == Beat::Answered && was_silent {
+            let text = format!("{}: answers again", unit.spec.name);
+            self.journal.say(NOTICE, text);
+        }
         match action {
             Some(Action::Ask) => {
                 if probe.pulse.missed() > 0 {
@@ -130,17 +137,22 @@ impl Supervisor {
             return false;
         };
         let mut first = [0u8; 1];
-        let connection = self
+        let probe = self
             .units
             .get_mut(index)
-            .and_then(|unit| unit.probe.as_mut())
-            .and_then(|probe| probe.connection.take());
-        let length = connection
-            .as_ref()
-            .map(|fd| nix::unistd::read(fd, &mut first));
-        if matches!(length, Some(Ok(1..))) {
-            let now = self.now();
-            self.beat(index, Beat::Answered, now);
+            .and_then(|unit| unit.probe.as_mut());
+        let Some(probe) = probe else {
+            return false;
+        };
+        let connection = probe.connection.as_ref();
+        match connection.map(|fd| nix::unistd::read(fd, &mut first)) {
+            Some(Ok(1..)) => {
+                let now = self.now();
+                self.beat(index, Beat::Answered, now);
+            }
+            // Seen for an earlier descriptor of this number.
+            Some(Err(Errno::EAGAIN | Errno::EINTR)) => {}
+            _ => probe.connection = None,
         }
         true
     }

@@ -356,7 +356,6 @@ fn unit_state(unit: &Unit) -> UnitState {
         log_pipe: log_pipe.as_ref().map(|pipe| LogPipeState {
             read: pipe.read.as_raw_fd(),
             write: pipe.write.as_ref().map(AsRawFd::as_raw_fd),
-            lost: pipe.lost,
         }),
         notification: notification.as_ref().map(AsRawFd::as_raw_fd),
         stage: stage.as_ref().map(|run| StageState {
@@ -407,7 +406,7 @@ fn resume_unit(
     let log_pipe = match state.log_pipe {
         Some(pipe) => {
             let write = pipe.write.map(take_over).transpose()?;
-            Some(LogPipe::resume(take_over(pipe.read)?, write, pipe.lost)?)
+            Some(LogPipe::resume(take_over(pipe.read)?, write)?)
         }
         None => None,
     };

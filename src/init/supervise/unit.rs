@@ -156,7 +156,7 @@ impl Unit {
         input: Option<OwnedFd>,
         around: &Surroundings<'_>,
     ) -> Result<Option<OwnedFd>, String> {
-        let mut launch = self.launch(&self.command().to_vec(), &[], around)?;
+        let mut launch = self.launch(self.command(), &[], around)?;
         launch.stdin = input;
         self.make_runtime_directories(around, &launch)?;
         let held = self
@@ -180,8 +180,17 @@ impl Unit {
         }
         self.notification = None;
         if let Some(number) = self.spec.notification_descriptor {
-            let (read, write) = pipe2(OFlag::O_CLOEXEC)
-                .map_err(|e| format!("cannot make the notification pipe: {e}"))?;
+            let first_free = launch.listeners.len() + 3;
+            if usize::try_from(number).is_ok_and(|number| number < first_free) {
+                return Err(format!(
+                    "its notification descriptor {number} is taken by a socket; {first_free} is free"
+                ));
+            }
+            let problem = |e| format!("cannot make the notification pipe: {e}");
+            let (read, write) = pipe2(OFlag::O_CLOEXEC).map_err(problem)?;
+            // Our end alone: the flag belongs to each end, and the service's stays as it expects.
+            let nonblocking = nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK);
+            nix::fcntl::fcntl(&read, nonblocking).map_err(problem)?;
             launch.notification = Some((number, write));
             self.notification = Some(read);
         }

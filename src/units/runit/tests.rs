@@ -108,6 +108,40 @@ fn scripts_without_a_run_bit_are_not_run() {
     assert!(shown(&findings).starts_with("a/check: `check` is not executable"));
 }
 
+#[test]
+fn controls_and_the_notification_descriptor_are_read() {
+    let mut it = directory(
+        "a",
+        &[
+            ("run", 0o755, SCRIPT),
+            ("check", 0o755, SCRIPT),
+            ("notification-fd", 0o644, "4\n"),
+        ],
+    );
+    let control = directory(
+        "a/control",
+        &[
+            ("t", 0o755, SCRIPT),
+            ("u", 0o755, SCRIPT),
+            ("h", 0o644, SCRIPT),
+            ("xyz", 0o755, SCRIPT),
+        ],
+    );
+    it.directories.insert("control".into(), control);
+    let (spec, findings) = read("a", &it);
+    let spec = spec.unwrap();
+    assert_eq!(spec.control, [('t', vec!["a/control/t".to_owned()])]);
+    assert_eq!(spec.before_start[0].words, ["a/control/u"]);
+    assert_eq!(spec.notification_descriptor, Some(4));
+    assert_eq!(spec.readiness, Readiness::Notify);
+    insta::assert_snapshot!(shown(&findings), @r"
+    a/control/h: not executable and not run; `chmod +x` makes it so
+    a/control/xyz: there is no such control; ignored
+    ");
+    it.files.get_mut("notification-fd").unwrap().bytes = b"three".to_vec();
+    assert!(read("a", &it).0.is_none());
+}
+
 proptest! {
     #[test]
     fn a_spec_means_an_executable_run_and_no_error(

@@ -166,3 +166,65 @@ fn a_bad_value_of_an_ignored_directive_does_no_harm() {
     assert!(spec.is_some());
     assert_eq!(findings.len(), 1);
 }
+
+#[test]
+fn commands_are_listed_taken_back_and_marked() {
+    let read_unit = |text: &str| {
+        let source = Source {
+            file: "a".into(),
+            text: format!("[Service]\n{text}"),
+        };
+        read("a", &[source])
+    };
+    let words = |list: &[CommandLine]| -> Vec<String> {
+        list.iter().map(|line| line.words.join(" ")).collect()
+    };
+    let text = "Type=oneshot\nExecStart=/a\nExecStart=\nExecStart=-/b\nExecStart=/c\nExecStop=/x\nExecStop=\nExecStop=-/y";
+    let spec = read_unit(text).0.unwrap();
+    assert_eq!(
+        (spec.command.join(" ").as_str(), spec.may_fail),
+        ("/b", true)
+    );
+    assert_eq!(words(&spec.then), ["/c"]);
+    assert_eq!(words(&spec.stop), ["/y"]);
+    assert!(spec.stop[0].may_fail && !spec.then[0].may_fail);
+    // All but a oneshot have one program.
+    let spec = read_unit("ExecStart=-/a\nExecStart=/b").0.unwrap();
+    assert_eq!(
+        (spec.command.join(" ").as_str(), spec.may_fail),
+        ("/b", false)
+    );
+    assert!(spec.then.is_empty());
+}
+
+#[test]
+fn a_probe_has_defaults_and_needs_a_path() {
+    let read_unit = |text: &str| {
+        let source = Source {
+            file: "a".into(),
+            text: format!("[Service]\nExecStart=/a\n{text}"),
+        };
+        read("a", &[source])
+    };
+    let probe = read_unit("X-ProbeFailures=5\nX-Probe=unix:/run/a")
+        .0
+        .unwrap()
+        .probe
+        .unwrap();
+    assert_eq!(probe.path, "/run/a");
+    assert_eq!(
+        (probe.interval, probe.failures),
+        (Duration::from_secs(10), 5)
+    );
+    assert_eq!(read_unit("X-ProbeFailures=5").0.unwrap().probe, None);
+    for bad in [
+        "X-Probe=/run/a",
+        "X-Probe=unix:a",
+        "X-ProbeFailures=0",
+        "X-ProbeIntervalSec=0",
+        "X-NotificationFd=2",
+        "KillMode=none",
+    ] {
+        assert!(read_unit(bad).0.is_none(), "{bad}");
+    }
+}
