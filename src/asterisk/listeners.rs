@@ -150,9 +150,9 @@ impl Plan {
             return;
         }
         // A value that is no address leaves what was before; a port in it does not count.
-        let numbers = settings.all(&["bindaddr"]).filter_map(numeric);
+        let mut numbers = settings.all(&["bindaddr"]).filter_map(numeric);
         let ip = numbers
-            .last()
+            .next_back()
             .map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |(ip, _)| ip);
         let port = match settings.last(&["port"]) {
             None => AMI_PORT,
@@ -172,7 +172,7 @@ impl Plan {
             let own = settings
                 .all(&["tlsbindaddr", "sslbindaddr"])
                 .filter_map(numeric)
-                .last();
+                .next_back();
             let (ip, own_port) = own.unwrap_or((ip, None));
             let own_port = own_port.filter(|own| *own != port).unwrap_or(AMI_TLS_PORT);
             self.hold("amis", SocketAddr::new(ip, own_port));
@@ -200,7 +200,7 @@ impl Plan {
             let own = settings
                 .all(&["tlsbindaddr", "sslbindaddr"])
                 .filter_map(numeric)
-                .last();
+                .next_back();
             // With an address of its own it opens even where the clear one is switched off.
             if let Some((ip, own_port)) = own.or(clear.map(|ip| (ip, None))) {
                 self.hold("https", SocketAddr::new(ip, own_port.unwrap_or(HTTPS_PORT)));
