@@ -96,15 +96,33 @@ impl<'a> Includes<'a> {
     }
 }
 
+/// Whether a name fits a pattern of `*` and `?`; a name that begins with a dot only by a dot. Time grows with the product of
+/// their lengths and no faster, whatever the pattern.
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) if matches(rest, name) => true,
-        (Some((b'*', _)), Some((first, rest))) => first != &b'.' && matches(pattern, rest),
-        (Some((b'?', pattern)), Some((_, name))) => matches(pattern, name),
-        (Some((wanted, pattern)), Some((given, name))) => wanted == given && matches(pattern, name),
-        (_, _) => false,
+    if name.first() == Some(&b'.') && pattern.first() != Some(&b'.') {
+        return false;
     }
+    let (mut at, mut place) = (0, 0);
+    // The last star: where the pattern goes on behind it, and how far it has swallowed the name.
+    let mut star = None;
+    while place < name.len() {
+        match (pattern.get(at), name.get(place)) {
+            (Some(b'*'), _) => {
+                at += 1;
+                star = Some((at, place));
+            }
+            (Some(b'?'), _) => (at, place) = (at + 1, place + 1),
+            (Some(wanted), Some(given)) if wanted == given => (at, place) = (at + 1, place + 1),
+            _ => {
+                let Some((behind, swallowed)) = star else {
+                    return false;
+                };
+                star = Some((behind, swallowed + 1));
+                (at, place) = (behind, swallowed + 1);
+            }
+        }
+    }
+    pattern.iter().skip(at).all(|byte| *byte == b'*')
 }
 
 /// The text of a plain file of a bounded size.
@@ -127,6 +145,9 @@ mod tests {
     #[test]
     fn patterns_are_those_of_the_shell() {
         assert!(matches(b"*.conf", b"a.conf") && matches(b"a?c*", b"abcd"));
+        assert!(matches(b"*a*b", b"xaxbxb") && matches(b"a**", b"a") && !matches(b"?", b""));
+        let many = "*a".repeat(60) + "b";
+        assert!(!matches(many.as_bytes(), "a".repeat(250).as_bytes()));
         assert!(!matches(b"*.conf", b".a.conf") && !matches(b"*.conf", b"a.con"));
     }
 }

@@ -249,6 +249,14 @@ fn a_template_gives_its_values_first() {
         let plan = plan(Pbx::Asterisk, &texts, world);
         assert_eq!(shown(&plan), "http tcp 127.0.0.1:9001");
     });
+    // So does a tower of templates that would be taller than the age of the world.
+    let mut tower = "[t0](!)\nx=1\n".to_owned();
+    for floor in 1..40 {
+        let below = vec![format!("t{}", floor - 1); 50].join(",");
+        tower.push_str(&format!("[t{floor}](!,{below})\n"));
+    }
+    tower.push_str("[general](t39)\nx=2\n");
+    assert_eq!(Settings::read(&tower, "general").last(&["x"]), Some("2"));
     // A ring of templates ends.
     assert!(
         Settings::read("[a](!,a)\nx=1\n[general](a)\n", "general")
