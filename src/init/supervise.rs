@@ -6,6 +6,7 @@
 
 mod children;
 mod control;
+mod events;
 mod hooks;
 mod notify;
 mod phases;
@@ -20,7 +21,9 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::unistd::Pid;
 
-use super::control::{Incoming, Server};
+use super::control::Server;
+use super::events::{Events, What};
+use super::flood::Flood;
 use super::hooks::HookRun;
 use super::journal::Journal;
 use super::order;
@@ -68,6 +71,8 @@ pub struct Supervisor {
     epoll: Epoll,
     notify: OwnedFd,
     control: Server,
+    events: Events,
+    notify_flood: Flood,
     units: Vec<Unit>,
     timers: Vec<Timer>,
     booted: time::OffsetDateTime,
@@ -147,6 +152,8 @@ impl Supervisor {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             notify: setup.notify,
             control: setup.control,
+            events: Events::default(),
+            notify_flood: Flood::default(),
             units,
             timers,
             booted: crate::sys::clock::wall_now(),
@@ -269,21 +276,7 @@ impl Supervisor {
         } else if let Some(index) = self.outcomes.get(&fd).copied() {
             self.read_outcome(index);
         } else if self.control.owns(fd) {
-            match self.control.readable(fd) {
-                Incoming::Nothing => {}
-                Incoming::Connected(client) => {
-                    if self.watch(client).is_err() {
-                        self.control.drop_client(client);
-                    }
-                }
-                Incoming::Gone => self.control.drop_client(fd),
-                Incoming::Requests(requests) => {
-                    for request in requests {
-                        let reply = self.answer(request);
-                        self.control.reply(fd, &reply);
-                    }
-                }
-            }
+            self.serve(fd);
         }
     }
 
@@ -390,6 +383,7 @@ impl Supervisor {
                 let name = self.name(index);
                 self.journal
                     .say(INFO, format!("{name}: not started: {reason}"));
+                self.record(Some(index), What::NotStarted, &reason);
                 if let Some(unit) = self.units.get_mut(index) {
                     unit.start_pending = false;
                 }
@@ -433,11 +427,14 @@ impl Supervisor {
             self.ready_after = Some(now);
             self.journal
                 .say(NOTICE, format!("ready after {:.3} s", now.as_secs_f64()));
+            let after = format!("after {:.3} s", now.as_secs_f64());
+            self.record(None, What::Ready, &after);
             crate::sys::notify::send("READY=1\nSTATUS=ready");
         }
     }
 
     fn tell(&mut self, index: usize, note: Note) {
+        self.record_note(index, note);
         let Some(unit) = self.units.get_mut(index) else {
             return;
         };

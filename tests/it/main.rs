@@ -7,7 +7,9 @@
 
 mod appliance;
 mod bad_input;
+mod control;
 mod docs;
+mod events;
 mod hooks;
 mod log;
 mod notify;
@@ -15,6 +17,8 @@ mod phone;
 mod rooms;
 mod sample_units;
 mod supervision;
+mod sv;
 mod timers;
 mod verify;
+mod views;
 mod volume;

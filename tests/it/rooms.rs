@@ -11,6 +11,8 @@ const PURE: &[&str] = &[
     "config.rs",
     "config/registry.rs",
     "health.rs",
+    "init/events.rs",
+    "init/flood.rs",
     "init/hooks.rs",
     "init/order.rs",
     "init/service.rs",
