@@ -1,9 +1,11 @@
 //! PID 1: the start, the supervision of the services and the ordered stop.
 //!
-//! `service`, `order`, `hooks` and `shutdown` decide and are pure; the rest carries out.
+//! `service`, `order`, `events`, `hooks` and `shutdown` decide and are pure; the rest carries out.
 
 pub mod boot;
 pub mod control;
+pub mod events;
+pub mod flood;
 pub mod hooks;
 pub mod identity;
 pub mod journal;

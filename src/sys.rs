@@ -1,5 +1,6 @@
 //! The thin ring around the operating system. Only here is unsafe code allowed.
 
+pub mod address;
 #[allow(unsafe_code)]
 pub mod clock;
 pub mod containment;
@@ -13,3 +14,5 @@ pub mod process;
 pub mod signal;
 #[allow(unsafe_code)]
 pub mod socket;
+#[allow(unsafe_code)]
+pub mod terminal;
