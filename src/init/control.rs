@@ -249,6 +249,26 @@ mod tests {
         assert!(serde_json::from_str::<Request>(r#"{"command":"explode"}"#).is_err());
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_line_is_a_request_or_refused(
+            bytes: Vec<u8>,
+            command in "status|start|stop|restart|reload|kill|once|signal|events",
+            service in ".{0,20}",
+            signal: i32,
+            last: usize,
+        ) {
+            let _ = serde_json::from_slice::<Request>(&bytes);
+            let line = serde_json::json!({
+                "command": command, "service": service, "signal": signal, "last": last, "later": [],
+            });
+            // A field of a newer client is no reason to refuse its order.
+            let request: Request = serde_json::from_value(line).unwrap();
+            let again = serde_json::to_vec(&request).unwrap();
+            proptest::prop_assert_eq!(serde_json::from_slice::<Request>(&again).unwrap(), request);
+        }
+    }
+
     #[test]
     fn an_older_exchange_is_understood() {
         let old = r#"{"result":"status","schema":1,"version":"0.1.0","phase":"serving","ready":true,"uptime_ms":1,

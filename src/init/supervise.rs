@@ -440,7 +440,11 @@ impl Supervisor {
         };
         let name = &unit.spec.name;
         let (severity, text) = match note {
-            Note::Started => (DEBUG, format!("{name}: started")),
+            Note::Started => {
+                let reason = unit.last_start.as_ref().map(|(reason, _)| reason);
+                let why = reason.map_or(String::new(), |reason| format!(" ({reason})"));
+                (DEBUG, format!("{name}: started{why}"))
+            }
             Note::Ready { after } => {
                 unit.trouble = None;
                 (

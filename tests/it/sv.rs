@@ -6,6 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use switchhook::units::directives::{DIRECTIVES, Treatment};
+
 use crate::appliance::{BINARY, Root, wait_for};
 
 /// Words, exit code, lines of stdout and stderr.
@@ -174,17 +176,63 @@ const STEPS: &[Step] = &[
     ),
 ];
 
+/// `lg` has a log service of its own.
+const LOG_STEPS: &[Step] = &[
+    Comes("status lg", "run: lg: (pid N) Ns; run: log: (pid N) Ns"),
+    Comes("status DIR/lg/log", "run: DIR/lg/log: (pid N) Ns"),
+    Says("stop lg", 0, &["ok: down: lg: Ns, normally up"]),
+    Says(
+        "status lg",
+        0,
+        &["down: lg: Ns, normally up; run: log: (pid N) Ns"],
+    ),
+];
+
+/// `chk` has a `check` that fails, and a file `down`.
+const CHECK_STEPS: &[Step] = &[
+    Says("up chk", 0, &[]),
+    Comes("status chk", "run: chk: (pid N) Ns, normally down"),
+    Says(
+        "-w1 check chk",
+        1,
+        &["timeout: run: chk: (pid N) Ns, normally down"],
+    ),
+    Says(
+        "-w1 start chk",
+        1,
+        &["timeout: run: chk: (pid N) Ns, normally down"],
+    ),
+    Says("stop chk", 0, &["ok: down: chk: Ns"]),
+];
+
+const SERVICES: &[&str] = &["a", "b", "dn", "stub", "lg", "chk"];
+
+/// Whether this file of a service directory has an effect with us.
+fn honours(file: &str) -> bool {
+    DIRECTIVES.iter().any(|directive| {
+        directive.section == "runit"
+            && directive.name == file
+            && directive.treatment == Treatment::Honoured
+    })
+}
+
+fn script(path: &Path, text: &str) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(path, mode).unwrap();
+}
+
 fn service_directories(below: &Path) {
     let sleep = "exec sleep 1000";
     let deaf = "trap '' TERM HUP ALRM INT QUIT USR1 USR2; while :; do sleep 1; done";
-    for (name, script) in [("a", sleep), ("b", sleep), ("dn", sleep), ("stub", deaf)] {
-        let directory = below.join(name);
-        std::fs::create_dir_all(&directory).unwrap();
-        let run = directory.join("run");
-        std::fs::write(&run, format!("#!/bin/sh\n{script}\n")).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(&run, mode).unwrap();
+    for name in SERVICES {
+        let text = if *name == "stub" { deaf } else { sleep };
+        script(&below.join(name).join("run"), text);
     }
+    script(&below.join("lg/log/run"), "exec cat");
+    script(&below.join("chk/check"), "exit 1");
+    std::fs::write(below.join("chk/down"), "").unwrap();
     std::fs::write(below.join("dn/down"), "").unwrap();
 }
 
@@ -234,8 +282,8 @@ fn age(sv: &Path, directory: &Path, root: &Path, service: &str) -> Option<u64> {
     rest.split_once('s')?.0.parse().ok()
 }
 
-fn walk(sv: &Path, directory: &Path, root: &Path, is_real: bool) {
-    for step in STEPS {
+fn walk(steps: &[Step], sv: &Path, directory: &Path, root: &Path, is_real: bool) {
+    for step in steps {
         match step {
             Says(words, code, lines) => {
                 let (found, mut said) = ask(sv, directory, root, words);
@@ -280,7 +328,22 @@ fn ours_says_what_runit_says() {
     std::fs::create_dir(services.join("norun")).unwrap();
     let sv = root.path("sv");
     std::os::unix::fs::symlink(BINARY, &sv).unwrap();
-    walk(&sv, Path::new("/etc/service"), root.dir.path(), false);
+    let held_to = |steps| {
+        walk(
+            steps,
+            &sv,
+            Path::new("/etc/service"),
+            root.dir.path(),
+            false,
+        )
+    };
+    held_to(STEPS);
+    if honours("log/run") {
+        held_to(LOG_STEPS);
+    }
+    if honours("check") {
+        held_to(CHECK_STEPS);
+    }
 }
 
 #[test]
@@ -312,7 +375,7 @@ struct Runit {
 impl Drop for Runit {
     fn drop(&mut self) {
         let mut end = Command::new(&self.sv);
-        end.args(["-w", "1", "force-shutdown", "a", "b", "dn", "stub"]);
+        end.args(["-w", "1", "force-shutdown"]).args(SERVICES);
         let _ = end.env("SVDIR", &self.directory).output();
         for child in &mut self.runsv {
             let _ = child.kill();
@@ -348,9 +411,11 @@ fn what_is_written_down_of_runit_is_what_it_says() {
         quiet.spawn().unwrap()
     };
     let it = Runit {
-        runsv: ["a", "b", "dn", "stub"].iter().map(start).collect(),
+        runsv: SERVICES.iter().map(start).collect(),
         sv,
         directory: dir.path().to_owned(),
     };
-    walk(&it.sv, &it.directory, Path::new("/"), true);
+    for steps in [LOG_STEPS, CHECK_STEPS, STEPS] {
+        walk(steps, &it.sv, &it.directory, Path::new("/"), true);
+    }
 }
