@@ -68,8 +68,6 @@ pub enum What {
     Phase,
     /// An order came over the control socket, or by signal; the detail says which and by whom.
     Ordered,
-    /// An order could not be carried out.
-    Refused,
     /// A process was started; the detail is the reason.
     Started,
     /// It was not started: its conditions do not hold, or the process could not be made.
@@ -101,7 +99,6 @@ impl What {
         match self {
             What::Phase => "phase",
             What::Ordered => "ordered",
-            What::Refused => "refused",
             What::Started => "started",
             What::NotStarted => "not-started",
             What::Ready => "ready",

@@ -87,6 +87,25 @@ fn every_start_shows_its_reason() {
 }
 
 #[test]
+fn an_ordered_service_takes_what_it_requires_with_it() {
+    let root = Root::new();
+    root.service("a", "", SLEEP);
+    root.service("b", "[Unit]\nRequires=a.service", SLEEP);
+    root.service("c", "[Unit]\nRequires=b.service", SLEEP);
+    let mut it = root.start();
+    it.is_ready();
+    for service in ["c", "b", "a"] {
+        assert_eq!(root.ask(&["stop", service]).0, 0);
+    }
+    let (code, _, err) = root.ask(&["start", "c"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(reasons(&root, "a")[1..], ["needed by b"]);
+    assert_eq!(reasons(&root, "b")[1..], ["needed by c"]);
+    assert!(reasons(&root, "c")[1].starts_with("order by"));
+    assert_eq!(it.stops(), 0);
+}
+
+#[test]
 fn a_follower_hears_what_happens_and_ends_with_the_exchange() {
     let root = Root::new();
     root.service("a", "", SLEEP);

@@ -120,6 +120,9 @@ impl Supervisor {
         if let Some(unit) = self.units.get_mut(index).filter(|_| starts) {
             unit.next_start = Reason::Order(peer);
         }
+        if starts {
+            self.start_required(index);
+        }
         match request {
             Request::Start { .. } => {
                 if let Some(unit) = self.units.get_mut(index) {
@@ -140,6 +143,27 @@ impl Supervisor {
             Request::Status | Request::Events { .. } => {}
         }
         Reply::Done
+    }
+
+    /// What a service requires is started with it, or it would wait for ever (systemd.unit(5), `Requires=`).
+    /// Requirements have no cycles, and what is ordered already is not looked at again.
+    fn start_required(&mut self, index: usize) {
+        let Some(unit) = self.units.get(index) else {
+            return;
+        };
+        let (name, required) = (unit.spec.name.clone(), unit.spec.requires.clone());
+        for other in 0..self.units.len() {
+            let Some(unit) = self.units.get_mut(other) else {
+                continue;
+            };
+            let state = unit.life.state();
+            let is_down = matches!(state, State::Idle | State::Finished { ok: false });
+            if required.contains(&unit.spec.name) && is_down && !unit.start_pending {
+                unit.start_pending = true;
+                unit.next_start = Reason::Dependency(name.clone());
+                self.start_required(other);
+            }
+        }
     }
 
     /// SIGHUP: every service that can reload does.
