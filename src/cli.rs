@@ -1,15 +1,19 @@
 //! The commands: one file per command, and `output` as the only printer.
 
+pub mod events;
 pub mod health;
 pub mod logs;
 pub mod output;
 pub mod phone;
 pub mod prepare;
+pub mod processes;
 pub mod reexec;
 pub mod reload_units;
 pub mod service;
 pub mod status;
 pub mod sv;
+pub mod top;
+pub mod tree;
 pub mod verify;
 
 use std::path::{Path, PathBuf};
@@ -46,6 +50,12 @@ enum Command {
     Health(health::HealthArgs),
     /// Show the exchange and its services
     Status(status::StatusArgs),
+    /// Show the services as a tree of what waits for what, with their processes
+    Tree(tree::TreeArgs),
+    /// Watch the services live, and restart, stop or start them by a key
+    Top(top::TopArgs),
+    /// Show what happened to the services and why, and follow it
+    Events(events::EventsArgs),
     /// Show the last lines that services said, and follow them
     Logs(logs::LogsArgs),
     /// Start a service
@@ -134,6 +144,9 @@ pub fn run() -> ExitCode {
         Command::Logd => logd(),
         Command::Health(args) => health::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Tree(args) => tree::run(&args),
+        Command::Top(args) => top::run(&args),
+        Command::Events(args) => events::run(&args),
         Command::Logs(args) => logs::run(&args),
         Command::Start(args) => service::run(&args, service::Order::Start),
         Command::Stop(args) => service::run(&args, service::Order::Stop),

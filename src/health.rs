@@ -111,9 +111,7 @@ mod tests {
             by_order: false,
             state_for_ms: 0,
             restarts: 0,
-            last_exit: None,
-            status: None,
-            sockets: vec![],
+            ..ServiceStatus::default()
         };
         let status = Status {
             phase: "serving".into(),

@@ -1,12 +1,14 @@
 //! PID 1: the start, the supervision of the services and the ordered stop.
 //!
-//! `service`, `order`, `hooks` and `shutdown` decide and are pure; the rest carries out.
+//! `service`, `order`, `events`, `hooks` and `shutdown` decide and are pure; the rest carries out.
 
 pub mod arguments;
 pub mod boot;
 pub mod command;
 pub mod control;
 pub mod demand;
+pub mod events;
+pub mod flood;
 pub mod handover;
 pub mod hooks;
 pub mod identity;

@@ -60,7 +60,7 @@ struct Daemon {
 pub fn run(config: &Config) -> io::Result<()> {
     let mut signals = Signals::install()?;
     let mut daemon = Daemon::new(config)?;
-    crate::sys::notify::send("READY=1");
+    crate::sys::notify::send_surely("READY=1");
     loop {
         let ready = daemon.wait(&signals)?;
         let stop = ready.contains(&signals.descriptor().as_raw_fd())

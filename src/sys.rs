@@ -18,3 +18,5 @@ pub mod process;
 pub mod signal;
 #[allow(unsafe_code)]
 pub mod socket;
+#[allow(unsafe_code)]
+pub mod terminal;

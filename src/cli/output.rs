@@ -112,6 +112,11 @@ impl Output {
         self.problem(&text, hint);
     }
 
+    /// Tells what another program's users expect on stderr, without our name before it.
+    pub fn complain(&self, text: &str) {
+        let _ = io::stderr().write_all(format!("{}\n", visible(text)).as_bytes());
+    }
+
     /// Tells an error that has no type of its own.
     pub fn problem(&self, text: &str, hint: Option<&str>) {
         let mut lines = format!("switchhook: {}\n", visible(text));

@@ -58,12 +58,9 @@ pub fn run(args: &ServiceArgs, order: Order) -> ExitCode {
     };
     let outcome = (|| {
         let before = look()?.and_then(|service| service.pid);
-        match ask(&socket, &request, PATIENCE)? {
-            Reply::Refused { reason } => {
-                out.problem(&reason, None);
-                return Ok(Exit::No);
-            }
-            Reply::Done | Reply::Status(_) | Reply::Definitions { .. } => {}
+        if let Reply::Refused { reason } = ask(&socket, &request, PATIENCE)? {
+            out.problem(&reason, None);
+            return Ok(Exit::No);
         }
         if args.no_wait || order == Order::Reload {
             return Ok(Exit::Ok);

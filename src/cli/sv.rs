@@ -1,259 +1,310 @@
-//! `sv`: runit's words, output and exit codes (sv(8)) over our control socket.
+//! `sv`: runit's words, output and exit codes (sv(8) of runit 2.1.2) over our control socket.
 //!
 //! Whoever scripted the predecessor's `sv restart asterisk` goes on as before. The exit code is the
-//! number of services that did not get there, at most 99; 100 for wrong usage.
+//! number of services that did not get there, at most 99; 100 for wrong usage. What the real `sv` says and does is
+//! the measure: tests/it/sv.rs runs both.
 
+mod word;
+
+use std::path::Path;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::output::Output;
-use super::status::PATIENCE;
+use super::processes;
+use super::status::{PATIENCE, reach};
 use crate::config::paths::Paths;
-use crate::init::control::{AskError, Reply, Request, ServiceStatus, ask};
-use crate::sys::clock::pause;
+use crate::init::control::{Reply, Request, ServiceStatus, Status, ask};
+use crate::sys::clock::{Stopwatch, pause};
+use word::{Action, Goal, Word};
 
 const USAGE: u8 = 100;
-const USAGE_TEXT: &str = "usage: sv [-v] [-w SECONDS] COMMAND SERVICE...\n\
-    commands: status up down once exit start stop restart shutdown reload try-restart check\n\
-    force-stop force-reload force-restart force-shutdown\n\
-    pause cont hup alarm interrupt quit 1 2 term kill";
+const USAGE_TEXT: &str = "usage: sv [-v] [-w sec] command service ...\n";
+/// How long sv(8) waits for a goal when nobody says.
+const USUAL_WAIT: u64 = 7;
+/// How often PID 1 is asked meanwhile.
+const INTERVAL: Duration = Duration::from_millis(20);
+/// The real one looks this often, so that it waits at least so long whatever `-w` says.
+const SHORTEST_WAIT: Duration = Duration::from_millis(420);
 
-/// What is waited for, and what happens when it does not come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Goal {
-    Nothing,
-    Up,
-    Down,
-    /// Another process than before, and up.
-    Again,
-}
-
-/// One word of sv(8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Word {
-    action: Action,
-    goal: Goal,
-    /// Ends with SIGKILL when the time is over.
-    force: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
-    Status,
-    Up,
-    Down,
-    Once,
-    Restart,
-    /// Restart, but only what runs.
-    TryRestart,
-    Check,
-    Signal(i32),
-}
-
-/// The words, as sv(8) names them; a command may be cut to its first letter where that is the manual's.
-fn word(text: &str) -> Option<Word> {
-    let plain = |action, goal| {
-        Some(Word {
-            action,
-            goal,
-            force: false,
-        })
-    };
-    let force = |action, goal| {
-        Some(Word {
-            action,
-            goal,
-            force: true,
-        })
-    };
-    let signal = |number| plain(Action::Signal(number), Goal::Nothing);
-    match text {
-        "status" | "s" => plain(Action::Status, Goal::Nothing),
-        "up" | "u" => plain(Action::Up, Goal::Nothing),
-        "down" | "d" | "exit" | "x" | "e" => plain(Action::Down, Goal::Nothing),
-        "once" | "o" => plain(Action::Once, Goal::Nothing),
-        "start" => plain(Action::Up, Goal::Up),
-        "stop" | "shutdown" => plain(Action::Down, Goal::Down),
-        "restart" => plain(Action::Restart, Goal::Again),
-        "try-restart" => plain(Action::TryRestart, Goal::Again),
-        "check" => plain(Action::Check, Goal::Up),
-        "force-stop" | "force-shutdown" => force(Action::Down, Goal::Down),
-        "force-restart" | "force-reload" => force(Action::Restart, Goal::Again),
-        "reload" | "hup" | "h" => signal(1),
-        "interrupt" | "i" => signal(2),
-        "quit" | "q" => signal(3),
-        "kill" | "k" => signal(9),
-        "1" => signal(10),
-        "2" => signal(12),
-        "alarm" | "a" => signal(14),
-        "term" | "t" => signal(15),
-        "cont" | "c" => signal(18),
-        "pause" | "p" => signal(19),
-        _ => None,
-    }
+/// The words before the services.
+struct Invocation {
+    word: Word,
+    /// Wait and report even where the word alone does not.
+    verbose: bool,
+    wait: Duration,
+    services: Vec<String>,
 }
 
 /// Runs `sv` with its words.
 pub fn run(words: impl Iterator<Item = String>) -> ExitCode {
     let out = Output::new(false);
     let environment = crate::sys::environment::all();
-    let mut patience = environment
-        .get("SVWAIT")
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(7u64);
-    let paths = Paths::under(environment.get("SVROOT").map_or("/", String::as_str));
-    let mut rest: Vec<String> = words.collect();
-    while rest.first().is_some_and(|word| word.starts_with('-')) {
-        let option = rest.remove(0);
-        let seconds = match option.strip_prefix("-w") {
-            Some("") if !rest.is_empty() => rest.remove(0),
-            Some(glued) => glued.to_owned(),
-            None if option == "-v" => continue,
-            None => String::new(),
-        };
-        match seconds.parse() {
-            Ok(seconds) => patience = seconds,
-            Err(_) => return usage(&out),
+    let variable = |name: &str| environment.get(name).map(String::as_str);
+    let wait = leading_number(variable("SVWAIT").unwrap_or_default()).unwrap_or(USUAL_WAIT);
+    let invocation = match parse(words.collect(), wait) {
+        Ok(invocation) => invocation,
+        Err(problem) => {
+            out.complain(&format!("{problem}{USAGE_TEXT}"));
+            return ExitCode::from(USAGE);
         }
-    }
-    let Some((command, services)) = rest.split_first() else {
-        return usage(&out);
     };
-    let (Some(word), false) = (word(command), services.is_empty()) else {
-        return usage(&out);
-    };
-    let mut failed = 0u8;
-    for service in services {
-        // A path such as /etc/service/asterisk names the service too.
-        let name = service
-            .trim_end_matches('/')
-            .rsplit('/')
-            .next()
-            .unwrap_or(service);
-        if !one(&out, &paths, word, name, Duration::from_secs(patience)) {
-            failed = failed.saturating_add(1).min(99);
-        }
-    }
-    ExitCode::from(failed)
+    let paths = Paths::under(variable("SVROOT").unwrap_or("/"));
+    let directory = paths.at(variable("SVDIR").unwrap_or("/etc/service"));
+    ExitCode::from(carry_out(&out, &paths, &directory, &invocation).min(99))
 }
 
-fn usage(out: &Output) -> ExitCode {
-    out.problem(USAGE_TEXT, None);
-    ExitCode::from(USAGE)
-}
-
-/// Carries out one word on one service; says how it went, as sv(8) says it.
-fn one(out: &Output, paths: &Paths, word: Word, name: &str, patience: Duration) -> bool {
-    let socket = paths.control_socket();
-    let look = || -> Result<Option<ServiceStatus>, AskError> {
-        match ask(&socket, &Request::Status, PATIENCE)? {
-            Reply::Status(status) => Ok(status.services.into_iter().find(|s| s.name == name)),
-            _ => Ok(None),
+fn parse(mut words: Vec<String>, mut wait: u64) -> Result<Invocation, String> {
+    let mut verbose = false;
+    while words
+        .first()
+        .is_some_and(|word| word.len() > 1 && word.starts_with('-'))
+    {
+        let option = words.remove(0);
+        if option == "--" {
+            break;
         }
-    };
-    let before = match look() {
-        Ok(Some(service)) => service,
-        Ok(None) => {
-            out.text(&format!(
-                "fail: {name}: unable to change to service directory: file does not exist"
-            ));
-            return false;
-        }
-        Err(error) => {
-            out.problem(&error.to_string(), None);
-            return false;
-        }
-    };
-    let service = name.to_owned();
-    let request = match word.action {
-        Action::Status => {
-            out.text(&line(&before));
-            return true;
-        }
-        Action::Check => None,
-        Action::TryRestart if before.pid.is_none() => None,
-        Action::Up => Some(Request::Start { service }),
-        Action::Down => Some(Request::Stop { service }),
-        Action::Once => Some(Request::Once { service }),
-        Action::Restart | Action::TryRestart => Some(Request::Restart { service }),
-        Action::Signal(signal) => Some(Request::Signal { service, signal }),
-    };
-    let is_order = request.is_some();
-    if let Some(request) = request {
-        match ask(&socket, &request, PATIENCE) {
-            Ok(Reply::Refused { reason }) => {
-                out.text(&format!("fail: {name}: {reason}"));
-                return false;
-            }
-            Ok(_) => {}
-            Err(error) => {
-                out.problem(&error.to_string(), None);
-                return false;
+        let mut letters = option.chars().skip(1);
+        while let Some(letter) = letters.next() {
+            match letter {
+                'v' => verbose = true,
+                'w' => {
+                    let glued: String = letters.by_ref().collect();
+                    let seconds = match (glued.is_empty(), words.is_empty()) {
+                        (false, _) => glued,
+                        (true, false) => words.remove(0),
+                        (true, true) => {
+                            return Err("sv: option requires an argument -- w\n".to_owned());
+                        }
+                    };
+                    // What is no number changes nothing; `-w` also reports.
+                    wait = leading_number(&seconds).unwrap_or(wait);
+                    verbose = true;
+                }
+                letter => return Err(format!("sv: illegal option -- {letter}\n")),
             }
         }
     }
-    if word.goal == Goal::Nothing || (word.action == Action::TryRestart && !is_order) {
-        return true;
+    if words.len() < 2 {
+        return Err(String::new());
     }
-    wait(out, &look, word, &before, patience, &|| {
-        let service = name.to_owned();
-        let _ = ask(&socket, &Request::Kill { service }, PATIENCE);
+    let word = word::parse(&words.remove(0)).ok_or_else(String::new)?;
+    Ok(Invocation {
+        word,
+        verbose,
+        wait: Duration::from_secs(wait),
+        services: words,
     })
 }
 
-fn wait(
-    out: &Output,
-    look: &dyn Fn() -> Result<Option<ServiceStatus>, AskError>,
-    word: Word,
-    before: &ServiceStatus,
-    patience: Duration,
-    kill: &dyn Fn(),
-) -> bool {
-    let began = Instant::now();
-    let mut killed = false;
-    loop {
-        let now = match look() {
-            Ok(Some(now)) => now,
-            _ => return false,
-        };
-        let arrived = match word.goal {
-            Goal::Nothing => true,
-            Goal::Up => now.up,
-            Goal::Down => now.pid.is_none() && !now.wanted,
-            Goal::Again => now.up && now.pid != before.pid,
-        };
-        if arrived {
-            let verdict = if killed { "kill" } else { "ok" };
-            out.text(&format!("{verdict}: {}", line(&now)));
-            return true;
+fn leading_number(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit());
+    text.get(..end.unwrap_or(text.len()))?.parse().ok()
+}
+
+/// One service as it was named and as it was before the order.
+struct Target {
+    shown: String,
+    name: String,
+    before: ServiceStatus,
+}
+
+/// Gives the order to every service, then waits for all of them. The value is how many did not get there.
+fn carry_out(out: &Output, paths: &Paths, directory: &Path, invocation: &Invocation) -> u8 {
+    let Invocation {
+        word,
+        verbose,
+        wait,
+        services,
+    } = invocation;
+    let socket = paths.control_socket();
+    let mut failed = 0u8;
+    let mut fail = |text: String| {
+        out.text(&text);
+        failed = failed.saturating_add(1);
+    };
+    let status = match reach(&socket) {
+        Ok(status) => status,
+        Err(problem) => {
+            out.problem(&problem, None);
+            for shown in services {
+                fail(format!("fail: {shown}: runsv not running"));
+            }
+            return failed;
         }
-        if began.elapsed() >= patience {
-            if !word.force || killed {
-                out.text(&format!("timeout: {}", line(&now)));
+    };
+    let mut waiting = Vec::new();
+    for shown in services {
+        let Some(before) = find(&status, shown) else {
+            fail(unknown(shown, paths, directory));
+            continue;
+        };
+        let target = Target {
+            shown: shown.clone(),
+            name: before.name.clone(),
+            before: before.clone(),
+        };
+        match request(word.action, &target) {
+            None if word.action == Action::Status => {
+                out.text(&line_with_log(&status, shown, before))
+            }
+            None => waiting.push(target),
+            Some(request) => match ask(&socket, &request, PATIENCE) {
+                Ok(Reply::Refused { reason }) => {
+                    let reason = reason.lines().next().unwrap_or_default().to_owned();
+                    fail(format!("fail: {shown}: {reason}"));
+                }
+                Ok(_) => waiting.push(target),
+                Err(error) => fail(format!("fail: {shown}: {error}")),
+            },
+        }
+    }
+    if !(word.waits || *verbose) || word.action == Action::Status {
+        return failed;
+    }
+    let began = Stopwatch::start();
+    while !waiting.is_empty() {
+        let status = reach(&socket);
+        waiting.retain(|target| {
+            let now = status.as_ref().ok().and_then(|s| by_name(s, &target.name));
+            let Some(now) = now else {
+                fail(format!("fail: {}: runsv not running", target.shown));
+                return false;
+            };
+            if has_arrived(word.goal, &target.before, now) {
+                out.text(&format!("ok: {}", line(&target.shown, now)));
                 return false;
             }
-            kill();
-            killed = true;
+            if began.elapsed() < (*wait).max(SHORTEST_WAIT) {
+                return true;
+            }
+            let verdict = if word.force { "kill" } else { "timeout" };
+            fail(format!("{verdict}: {}", line(&target.shown, now)));
+            if word.force {
+                let service = target.name.clone();
+                let _ = ask(&socket, &Request::Kill { service }, PATIENCE);
+            }
+            false
+        });
+        if !waiting.is_empty() {
+            pause(INTERVAL);
         }
-        pause(Duration::from_millis(20));
+    }
+    failed
+}
+
+fn request(action: Action, target: &Target) -> Option<Request> {
+    let service = target.name.clone();
+    match action {
+        Action::Status | Action::Check => None,
+        Action::Up => Some(Request::Start { service }),
+        Action::Down => Some(Request::Stop { service }),
+        Action::Once => Some(Request::Once { service }),
+        Action::Restart => Some(Request::Restart { service }),
+        // What is down stays down; what runs its last time is only told to end.
+        Action::TryRestart => match (target.before.pid, is_wanted(&target.before)) {
+            (None, _) => None,
+            (Some(_), true) => Some(Request::Restart { service }),
+            (Some(_), false) => Some(Request::Signal {
+                service,
+                signal: libc::SIGTERM,
+            }),
+        },
+        Action::Signal(signal) => Some(Request::Signal { service, signal }),
     }
 }
 
-/// `run: asterisk: (pid 8) 123s` or `down: asterisk: 5s, normally up`.
-fn line(service: &ServiceStatus) -> String {
-    let seconds = service.state_for_ms / 1000;
-    let mut text = match service.pid {
-        Some(pid) => format!("run: {}: (pid {pid}) {seconds}s", service.name),
-        None => format!("down: {}: {seconds}s, normally up", service.name),
+fn has_arrived(goal: Goal, before: &ServiceStatus, now: &ServiceStatus) -> bool {
+    let is_down = now.pid.is_none() && !is_wanted(now);
+    match goal {
+        Goal::Nothing => true,
+        Goal::Up => now.up,
+        Goal::Down => is_down,
+        Goal::UpIfAlive => now.pid.is_none() || now.up,
+        Goal::Again => is_down || (now.up && now.pid != before.pid),
+        Goal::Once => is_down || (now.pid.is_some() && now.once),
+    }
+}
+
+/// It is meant to run on: not told to stop, not running its last time, not given up.
+fn is_wanted(service: &ServiceStatus) -> bool {
+    let is_over = matches!(service.state.as_str(), "failed" | "done" | "stopped");
+    service.wanted && !service.once && !is_over
+}
+
+fn by_name<'a>(status: &'a Status, name: &str) -> Option<&'a ServiceStatus> {
+    status.services.iter().find(|service| service.name == name)
+}
+
+/// The service that a name or a path means: the last part counts, and `x/log` is the log service of `x`.
+fn find<'a>(status: &'a Status, shown: &str) -> Option<&'a ServiceStatus> {
+    let mut parts = shown.split('/').filter(|part| !part.is_empty()).rev();
+    let last = parts.next()?;
+    let of_log = || {
+        let above = by_name(status, parts.next().filter(|_| last == "log")?)?;
+        by_name(status, above.log_service.as_deref()?)
     };
-    match (service.pid.is_some(), service.wanted) {
-        (true, false) => text.push_str(", want down"),
-        (false, true) => text.push_str(", want up"),
-        _ => {}
+    by_name(status, last).or_else(of_log)
+}
+
+/// What the real one says of a service that is not there.
+fn unknown(shown: &str, paths: &Paths, directory: &Path) -> String {
+    let place = if shown.starts_with(['/', '.']) {
+        paths.at(shown)
+    } else {
+        directory.join(shown)
+    };
+    if place.is_dir() {
+        format!("warning: {shown}: unable to open supervise/ok: file does not exist")
+    } else {
+        format!("fail: {shown}: unable to change to service directory: file does not exist")
     }
-    if service.state == "stopping" {
-        text.push_str(", got TERM");
+}
+
+/// The line of a service and, behind it, that of its log service.
+fn line_with_log(status: &Status, shown: &str, service: &ServiceStatus) -> String {
+    let mut text = line(shown, service);
+    let log = service.log_service.as_deref();
+    if let Some(log) = log.and_then(|name| by_name(status, name)) {
+        text.push_str("; ");
+        text.push_str(&line("log", log));
     }
+    text
+}
+
+/// `run: asterisk: (pid 8) 123s` or `down: asterisk: 5s, normally up`.
+fn line(shown: &str, service: &ServiceStatus) -> String {
+    let is_paused = |pid| processes::state_of(pid) == Some('T');
+    line_of(shown, service, service.pid.is_some_and(is_paused))
+}
+
+fn line_of(shown: &str, service: &ServiceStatus, is_paused: bool) -> String {
+    let Some(pid) = service.pid else {
+        let mut text = format!("down: {shown}: {}s", service.state_for_ms / 1000);
+        if !service.by_order {
+            text.push_str(", normally up");
+        }
+        if is_wanted(service) {
+            text.push_str(", want up");
+        }
+        return text;
+    };
+    let verb = if service.state == "finishing" {
+        "finish"
+    } else {
+        "run"
+    };
+    let age = service.started_ms.unwrap_or(service.state_for_ms) / 1000;
+    let mut text = format!("{verb}: {shown}: (pid {pid}) {age}s");
+    let mut add = |holds: bool, words: &str| {
+        if holds {
+            text.push_str(words);
+        }
+    };
+    add(service.by_order, ", normally down");
+    add(is_paused, ", paused");
+    add(!is_wanted(service), ", want down");
+    add(service.state == "stopping", ", got TERM");
     text
 }
 
@@ -261,46 +312,80 @@ fn line(service: &ServiceStatus) -> String {
 mod tests {
     use super::*;
 
-    fn service(pid: Option<i32>, wanted: bool) -> ServiceStatus {
+    fn service(pid: Option<i32>, state: &str) -> ServiceStatus {
         ServiceStatus {
             name: "asterisk".into(),
-            state: "running".into(),
-            up: true,
-            wanted,
+            state: state.into(),
+            up: state == "running",
+            wanted: true,
             pid,
-            by_order: false,
             state_for_ms: 61_500,
-            restarts: 0,
-            last_exit: None,
-            status: None,
-            sockets: vec![],
+            started_ms: Some(70_000),
+            ..ServiceStatus::default()
         }
     }
 
     #[test]
     fn status_lines_are_runits() {
-        assert_eq!(line(&service(Some(8), true)), "run: asterisk: (pid 8) 61s");
+        let shown = |service: &ServiceStatus, paused| line_of("x", service, paused);
+        let mut it = service(Some(8), "running");
+        assert_eq!(shown(&it, false), "run: x: (pid 8) 70s");
+        assert_eq!(shown(&it, true), "run: x: (pid 8) 70s, paused");
+        it.once = true;
+        it.by_order = true;
         assert_eq!(
-            line(&service(None, false)),
-            "down: asterisk: 61s, normally up"
+            shown(&it, false),
+            "run: x: (pid 8) 70s, normally down, want down"
         );
+        let mut it = service(Some(8), "stopping");
+        assert_eq!(shown(&it, false), "run: x: (pid 8) 70s, got TERM");
+        it.wanted = false;
         assert_eq!(
-            line(&service(None, true)),
-            "down: asterisk: 61s, normally up, want up"
+            shown(&it, false),
+            "run: x: (pid 8) 70s, want down, got TERM"
         );
+        let mut it = service(None, "pausing");
+        assert_eq!(shown(&it, false), "down: x: 61s, normally up, want up");
+        it.state = "failed".into();
+        assert_eq!(shown(&it, false), "down: x: 61s, normally up");
+        it.by_order = true;
+        assert_eq!(shown(&it, false), "down: x: 61s");
+    }
+
+    #[test]
+    fn a_log_service_stands_behind_its_service_and_has_a_path() {
+        let mut main = service(Some(8), "running");
+        main.log_service = Some("asterisk-log".into());
+        let mut log = service(Some(9), "running");
+        log.name = "asterisk-log".into();
+        let status = Status {
+            services: vec![main, log],
+            ..Status::default()
+        };
+        let found = |text: &str| find(&status, text).map(|service| service.pid.unwrap());
+        assert_eq!(found("asterisk"), Some(8));
+        assert_eq!(found("/etc/service/asterisk/"), Some(8));
+        assert_eq!(found("/etc/service/asterisk/log"), Some(9));
+        assert_eq!(found("log"), None);
+        assert_eq!(found("/"), None);
         assert_eq!(
-            line(&service(Some(8), false)),
-            "run: asterisk: (pid 8) 61s, want down"
+            line_with_log(&status, "asterisk", &status.services[0]),
+            "run: asterisk: (pid 8) 70s; run: log: (pid 9) 70s"
         );
     }
 
     #[test]
-    fn every_word_of_the_manual_is_known() {
-        let words = "status up down once exit start stop restart shutdown reload try-restart check force-stop \
-                     force-reload force-restart force-shutdown pause cont hup alarm interrupt quit 1 2 term kill";
-        for text in words.split_whitespace() {
-            assert!(word(text).is_some(), "{text}");
+    fn options_are_read_as_getopt_does() {
+        let read = |text: &str| parse(text.split_whitespace().map(str::to_owned).collect(), 7);
+        let wait = |text: &str| read(text).ok().map(|it| (it.wait.as_secs(), it.verbose));
+        assert_eq!(wait("up a"), Some((7, false)));
+        assert_eq!(wait("-v up a"), Some((7, true)));
+        assert_eq!(wait("-vw3 up a b"), Some((3, true)));
+        assert_eq!(wait("-w 0 up a"), Some((0, true)));
+        assert_eq!(wait("-w x up a"), Some((7, true)));
+        assert_eq!(wait("-- up a"), Some((7, false)));
+        for bad in ["", "up", "-w", "-h up a", "fly a", "-w 3"] {
+            assert!(read(bad).is_err(), "{bad}");
         }
-        assert!(word("dance").is_none());
     }
 }

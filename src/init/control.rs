@@ -1,24 +1,22 @@
 //! The control socket: one JSON object a line, each way.
 //!
-//! PID 1 listens; only root and the appliance's own user are heard. Requests are small and bounded; a
-//! client that does not read is dropped. Invariant: nothing here waits.
+//! Here are the shapes of both directions and the asking side; PID 1's side is `server`.
+//! Invariant: new fields and commands are added, none changes its meaning without a new schema number.
 
-use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+pub mod server;
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::events;
 use crate::units::diff::Change;
+pub use server::{Incoming, Server};
 
 /// The version of the shapes below; it grows when a field changes its meaning.
 pub const SCHEMA: u32 = 1;
-
-const LONGEST_REQUEST: usize = 4096;
-const MOST_CLIENTS: usize = 32;
 
 /// What a client may ask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +58,14 @@ pub enum Request {
         service: String,
         signal: i32,
     },
+    /// What happened: the newest `last` events after number `after`; with `follow` also those to come, one a line.
+    Events {
+        last: usize,
+        #[serde(default)]
+        after: u64,
+        #[serde(default)]
+        follow: bool,
+    },
 }
 
 /// The answer to one request.
@@ -78,6 +84,13 @@ pub enum Reply {
     Refused {
         reason: String,
     },
+    /// The answer to `events`, oldest first.
+    Events {
+        schema: u32,
+        events: Vec<events::Event>,
+    },
+    /// One more, for a follower.
+    Event(events::Event),
 }
 
 /// The state of the appliance.
@@ -96,11 +109,46 @@ pub struct Status {
     /// How escaped processes are found: `cgroup`, `group` or `variable`.
     pub containment: String,
     pub orphans_reaped: u64,
+    /// PID 1's number, which is another one when it runs beside others.
+    #[serde(default)]
+    pub pid: i32,
+    /// How many events there have been.
+    #[serde(default)]
+    pub events: u64,
+    /// Followers of the events that were disconnected because they did not read.
+    #[serde(default)]
+    pub followers_dropped: u64,
+    #[serde(default)]
+    pub timers: Vec<TimerStatus>,
     pub services: Vec<ServiceStatus>,
 }
 
+/// The state of one timer. Moments are milliseconds since 1970.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimerStatus {
+    pub name: String,
+    /// The service that it starts.
+    pub service: String,
+    /// `None`: not by itself, or not before its service has ended.
+    pub due_ms: Option<i64>,
+    pub last_start_ms: Option<i64>,
+}
+
+/// A listener that PID 1 holds for a service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketStatus {
+    /// As in LISTEN_FDNAMES.
+    pub name: String,
+    /// The socket unit, without suffix.
+    pub unit: String,
+    /// `/path`, `tcp ADDRESS:PORT` or `udp ADDRESS:PORT`.
+    pub address: String,
+    /// Connections wait there and the service, which is up, takes none of them.
+    pub unused: bool,
+}
+
 /// The state of one service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceStatus {
     pub name: String,
     /// `listening` (a connection starts it), `waiting`, `starting`, `running`, `draining`, `stopping`, `pausing`, `stopped`, `done` or `failed`.
@@ -116,167 +164,44 @@ pub struct ServiceStatus {
     pub last_exit: Option<String>,
     /// Its own word on how it does (sd_notify, STATUS=).
     pub status: Option<String>,
-    /// The sockets that are held for it.
+    #[serde(default)]
+    pub description: String,
+    /// The services that must be up before it.
+    #[serde(default)]
+    pub waits_for: Vec<String>,
+    /// Why it was last started, in words.
+    #[serde(default)]
+    pub start_reason: Option<String>,
+    /// How long ago that was.
+    #[serde(default)]
+    pub started_ms: Option<u64>,
+    /// It is not started again when it ends.
+    #[serde(default)]
+    pub once: bool,
     #[serde(default)]
     pub sockets: Vec<SocketStatus>,
-}
-
-/// A socket that PID 1 holds for a service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SocketStatus {
-    /// The socket unit's name without suffix.
-    pub unit: String,
-    /// `/path`, `tcp ADDRESS:PORT` or `udp ADDRESS:PORT`.
-    pub address: String,
-    /// Connections wait there and the service, which is up, takes none of them.
-    pub unused: bool,
-}
-
-/// One connected client.
-struct Client {
-    stream: UnixStream,
-    input: Vec<u8>,
-}
-
-/// The listening side.
-pub struct Server {
-    listener: UnixListener,
-    clients: HashMap<RawFd, Client>,
-}
-
-/// What a descriptor of ours brought.
-pub enum Incoming {
-    Nothing,
-    /// A new descriptor to watch.
-    Connected(RawFd),
-    /// Requests of one client, in order; a bad line comes as its reason.
-    Requests(Vec<Result<Request, String>>),
-    Gone,
-}
-
-impl Server {
-    pub fn bind(path: &Path) -> std::io::Result<Server> {
-        match std::fs::remove_file(path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        listener.set_nonblocking(true)?;
-        Ok(Server {
-            listener,
-            clients: HashMap::new(),
-        })
-    }
-
-    /// Takes a listener over that an earlier binary bound.
-    pub fn resume(listener: UnixListener) -> Server {
-        Server {
-            listener,
-            clients: HashMap::new(),
-        }
-    }
-
-    /// Takes a client over that an earlier binary accepted.
-    pub fn adopt(&mut self, stream: UnixStream) {
-        let client = Client {
-            stream,
-            input: Vec::new(),
-        };
-        self.clients.insert(client.stream.as_raw_fd(), client);
-    }
-
-    pub fn listener(&self) -> &UnixListener {
-        &self.listener
-    }
-
-    pub fn client(&self, fd: RawFd) -> Option<&UnixStream> {
-        self.clients.get(&fd).map(|client| &client.stream)
-    }
-
-    pub fn owns(&self, fd: RawFd) -> bool {
-        fd == self.listener.as_raw_fd() || self.clients.contains_key(&fd)
-    }
-
-    /// Handles readability of one of our descriptors.
-    pub fn readable(&mut self, fd: RawFd) -> Incoming {
-        if fd == self.listener.as_raw_fd() {
-            return self.accept();
-        }
-        let Some(client) = self.clients.get_mut(&fd) else {
-            return Incoming::Nothing;
-        };
-        let mut buffer = [0u8; 1024];
-        match client.stream.read(&mut buffer) {
-            Ok(0) => Incoming::Gone,
-            Ok(length) => {
-                client
-                    .input
-                    .extend_from_slice(buffer.get(..length).unwrap_or_default());
-                if client.input.len() > LONGEST_REQUEST {
-                    return Incoming::Gone;
-                }
-                let mut requests = Vec::new();
-                while let Some(end) = client.input.iter().position(|byte| *byte == b'\n') {
-                    let line: Vec<u8> = client.input.drain(..=end).collect();
-                    requests.push(serde_json::from_slice(&line).map_err(|e| e.to_string()));
-                }
-                Incoming::Requests(requests)
-            }
-            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => Incoming::Nothing,
-            Err(_) => Incoming::Gone,
-        }
-    }
-
-    fn accept(&mut self) -> Incoming {
-        let Ok((stream, _)) = self.listener.accept() else {
-            return Incoming::Nothing;
-        };
-        if self.clients.len() >= MOST_CLIENTS
-            || !is_trusted(&stream)
-            || stream.set_nonblocking(true).is_err()
-        {
-            return Incoming::Nothing;
-        }
-        let fd = stream.as_raw_fd();
-        self.clients.insert(
-            fd,
-            Client {
-                stream,
-                input: Vec::new(),
-            },
-        );
-        Incoming::Connected(fd)
-    }
-
-    /// Answers; a client that cannot take the answer at once is dropped.
-    pub fn reply(&mut self, fd: RawFd, reply: &Reply) {
-        let Some(client) = self.clients.get_mut(&fd) else {
-            return;
-        };
-        let mut line = serde_json::to_vec(reply).unwrap_or_default();
-        line.push(b'\n');
-        if client.stream.write_all(&line).is_err() {
-            self.clients.remove(&fd);
-        }
-    }
-
-    pub fn drop_client(&mut self, fd: RawFd) {
-        self.clients.remove(&fd);
-    }
-}
-
-/// The peer is root or runs as we do (unix(7), SO_PEERCRED).
-fn is_trusted(stream: &UnixStream) -> bool {
-    nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::PeerCredentials)
-        .is_ok_and(|peer| peer.uid() == 0 || peer.uid() == nix::unistd::geteuid().as_raw())
+    /// How many descriptors it has stored with PID 1.
+    #[serde(default)]
+    pub stored_descriptors: usize,
+    /// The longest silence that its watchdog allows.
+    #[serde(default)]
+    pub watchdog_ms: Option<u64>,
+    /// In how long the watchdog barks unless it speaks.
+    #[serde(default)]
+    pub watchdog_due_in_ms: Option<u64>,
+    /// The service that reads its output (runit's `log/run`).
+    #[serde(default)]
+    pub log_service: Option<String>,
+    #[serde(default)]
+    pub last_event: Option<events::Event>,
 }
 
 /// Why a client got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     #[error(
-        "cannot reach the exchange at `{path}`: {source}\nhint: is the container running, and are you root in it?"
+        "cannot reach the exchange at `{path}`: {source}\nhint: {}",
+        hint(source)
     )]
     Connect {
         path: String,
@@ -288,23 +213,42 @@ pub enum AskError {
     Shape(serde_json::Error),
 }
 
+fn hint(problem: &std::io::Error) -> &'static str {
+    match problem.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            "only root gives orders and looks here: `docker exec -u root ...`"
+        }
+        _ => "is the container running, and are you root in it?",
+    }
+}
+
+/// Connects as a client and sends one request. What comes back is the caller's to read.
+pub fn open(path: &Path, request: &Request) -> Result<UnixStream, AskError> {
+    let connect = |source| AskError::Connect {
+        path: path.display().to_string(),
+        source,
+    };
+    let mut stream = UnixStream::connect(path).map_err(connect)?;
+    let mut line = serde_json::to_vec(request).map_err(AskError::Shape)?;
+    line.push(b'\n');
+    match stream.write_all(&line) {
+        // It may have said why before it closed the connection.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(stream),
+        Err(e) => Err(AskError::NoAnswer(e)),
+        Ok(()) => Ok(stream),
+    }
+}
+
 /// Asks once, as a client, and waits for the answer up to `patience`.
 pub fn ask(
     path: &Path,
     request: &Request,
     patience: std::time::Duration,
 ) -> Result<Reply, AskError> {
-    let connect = |source| AskError::Connect {
-        path: path.display().to_string(),
-        source,
-    };
-    let mut stream = UnixStream::connect(path).map_err(connect)?;
+    let stream = open(path, request)?;
     stream
         .set_read_timeout(Some(patience))
         .map_err(AskError::NoAnswer)?;
-    let mut line = serde_json::to_vec(request).map_err(AskError::Shape)?;
-    line.push(b'\n');
-    stream.write_all(&line).map_err(AskError::NoAnswer)?;
     let mut answer = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(stream), &mut answer)
         .map_err(AskError::NoAnswer)?;
@@ -326,5 +270,37 @@ mod tests {
             }
         );
         assert!(serde_json::from_str::<Request>(r#"{"command":"explode"}"#).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_line_is_a_request_or_refused(
+            bytes: Vec<u8>,
+            command in "status|start|stop|restart|reload|kill|once|signal|events",
+            service in ".{0,20}",
+            signal: i32,
+            last: usize,
+        ) {
+            let _ = serde_json::from_slice::<Request>(&bytes);
+            let line = serde_json::json!({
+                "command": command, "service": service, "signal": signal, "last": last, "later": [],
+            });
+            // A field of a newer client is no reason to refuse its order.
+            let request: Request = serde_json::from_value(line).unwrap();
+            let again = serde_json::to_vec(&request).unwrap();
+            proptest::prop_assert_eq!(serde_json::from_slice::<Request>(&again).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn an_older_exchange_is_understood() {
+        let old = r#"{"result":"status","schema":1,"version":"0.1.0","phase":"serving","ready":true,"uptime_ms":1,
+            "ready_after_ms":1,"volume":"x","containment":"group","orphans_reaped":0,"services":[{"name":"a",
+            "state":"running","up":true,"wanted":true,"pid":7,"by_order":false,"state_for_ms":1,"restarts":0,
+            "last_exit":null,"status":null}]}"#;
+        let Reply::Status(status) = serde_json::from_str(old).unwrap() else {
+            panic!("not a status");
+        };
+        assert_eq!(status.services[0].start_reason, None);
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::init::demand::Demand;
+use crate::init::events::{Events, Reason};
 use crate::init::service::{Exit, Moment, Service, Stage};
 use crate::sys::containment::Containment;
 use crate::units::UnitSet;
@@ -40,6 +41,7 @@ pub struct State {
     /// With what hooks passed on.
     pub environment: Vec<(String, String)>,
     pub definitions: UnitSet,
+    pub events: Events,
     pub units: Vec<UnitState>,
     pub timers: Vec<TimerState>,
     pub asides: Vec<AsideState>,
@@ -66,6 +68,8 @@ pub struct UnitState {
     pub life: Service,
     pub retired: bool,
     pub start_pending: bool,
+    pub next_start: Reason,
+    pub last_start: Option<(Reason, Moment)>,
     pub pid: Option<i32>,
     pub outcome: Option<RawFd>,
     pub stdout: PipeState,

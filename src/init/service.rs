@@ -150,6 +150,19 @@ impl Service {
         self.last_exit
     }
 
+    /// Started by `Event::Once`: its end is final.
+    pub fn is_once(&self) -> bool {
+        self.once
+    }
+
+    /// The longest silence that its watchdog allows, and when that is over.
+    pub fn watchdog_deadline(&self) -> Option<(Duration, Moment)> {
+        let due = self
+            .watchdog_due
+            .filter(|_| matches!(self.state, State::Running { .. }))?;
+        Some((self.watchdog?, due))
+    }
+
     pub fn is_wanted(&self) -> bool {
         self.wanted
     }

@@ -7,6 +7,7 @@
 mod children;
 mod control;
 mod definitions;
+mod events;
 mod hooks;
 mod log_pipe;
 mod notify;
@@ -27,12 +28,14 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::unistd::Pid;
 
-use super::control::{Incoming, Request, Server};
+use super::control::Server;
+use super::events::{Events, What};
+use super::flood::Flood;
 use super::hooks::HookRun;
 use super::journal::Journal;
 use super::order;
 pub(super) use super::resume::Role;
-use super::service::{Effect, Event, Moment, Note, Stage, State};
+use super::service::{Effect, Event, Moment, Note, State};
 use super::shutdown::{self, Phase, Shutdown};
 use crate::config::Config;
 use crate::config::paths::Paths;
@@ -70,6 +73,8 @@ pub struct Supervisor {
     control: Server,
     /// What the units were read as; `units` holds the services of it and those that still stop.
     definitions: UnitSet,
+    events: Events,
+    notify_flood: Flood,
     units: Vec<Unit>,
     timers: Vec<Timer>,
     booted: time::OffsetDateTime,
@@ -164,6 +169,8 @@ impl Supervisor {
             notify: setup.notify,
             control: setup.control,
             definitions: setup.units,
+            events: Events::default(),
+            notify_flood: Flood::default(),
             units,
             timers: Vec::new(),
             booted: crate::sys::clock::wall_now(),
@@ -305,29 +312,7 @@ impl Supervisor {
         } else if self.read_notification(fd) || self.pour_log(fd) || self.read_probe(fd) {
             // It was theirs.
         } else if self.control.owns(fd) {
-            match self.control.readable(fd) {
-                Incoming::Nothing => {}
-                Incoming::Connected(client) => {
-                    if self.watch(client).is_err() {
-                        self.control.drop_client(client);
-                    }
-                }
-                Incoming::Gone => {
-                    self.control.drop_client(fd);
-                    self.asker_gone(fd);
-                }
-                Incoming::Requests(requests) => {
-                    for request in requests {
-                        let reply = match request {
-                            Ok(Request::Reexec { program }) => self.try_successor(program, fd),
-                            request => Some(self.answer(request)),
-                        };
-                        if let Some(reply) = reply {
-                            self.control.reply(fd, &reply);
-                        }
-                    }
-                }
-            }
+            self.serve(fd);
         } else {
             self.socket_readable(fd);
         }
@@ -450,6 +435,10 @@ impl Supervisor {
                 let name = self.name(index);
                 self.journal
                     .say(INFO, format!("{name}: not started: {reason}"));
+                self.record(Some(index), What::NotStarted, &reason);
+                if let Some(unit) = self.units.get_mut(index) {
+                    unit.start_pending = false;
+                }
                 self.feed(index, Event::Skip);
             }
         }
@@ -498,17 +487,24 @@ impl Supervisor {
             self.ready_after = Some(now);
             self.journal
                 .say(NOTICE, format!("ready after {:.3} s", now.as_secs_f64()));
+            let after = format!("after {:.3} s", now.as_secs_f64());
+            self.record(None, What::Ready, &after);
             crate::sys::notify::send("READY=1\nSTATUS=ready");
         }
     }
 
     fn tell(&mut self, index: usize, note: Note) {
+        self.record_note(index, note);
         let Some(unit) = self.units.get_mut(index) else {
             return;
         };
         let name = &unit.spec.name;
         let (severity, text) = match note {
-            Note::Started => (DEBUG, format!("{name}: started")),
+            Note::Started => {
+                let reason = unit.last_start.as_ref().map(|(reason, _)| reason);
+                let why = reason.map_or(String::new(), |reason| format!(" ({reason})"));
+                (DEBUG, format!("{name}: started{why}"))
+            }
             Note::Ready { after } => {
                 unit.trouble = None;
                 (
@@ -556,12 +552,7 @@ impl Supervisor {
             }
             Note::WatchdogMissed => (ERROR, format!("{name}: gives no sign of life; ending it")),
             Note::StageFailed { stage, exit } => {
-                let key = match stage {
-                    Stage::Before => "ExecStartPre=",
-                    Stage::After => "ExecStartPost=",
-                    Stage::Stop => "ExecStop=",
-                    Stage::Finish => "ExecStopPost=",
-                };
+                let key = stage.name();
                 let text = format!("{key} failed with {exit}");
                 unit.trouble.get_or_insert_with(|| text.clone());
                 (ERROR, format!("{name}: {text}"))

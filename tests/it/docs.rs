@@ -113,29 +113,57 @@ fn the_table_of_places_is_the_plans() {
 
 // --- commands and words ---------------------------------------------------------------------------------------------
 
+/// What the binary prints for these words.
+fn help(words: &[&str]) -> String {
+    let out = Command::new(BINARY).args(words).output().unwrap();
+    String::from_utf8(out.stdout).unwrap()
+}
+
 #[test]
-fn every_command_has_its_section() {
-    let help = Command::new(BINARY).arg("--help").output().unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
-    let commands = help
+fn every_command_has_its_page_with_its_usage_and_its_exit_codes() {
+    let text = help(&["--help"]);
+    let listed = text
         .lines()
         .skip_while(|line| *line != "Commands:")
         .skip(1)
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| *name != "help");
-    let page = read(Path::new("docs/reference/commands.md"));
-    let mut count = 0;
-    for name in commands {
-        count += 1;
+    let commands: Vec<&str> = listed.chain(["logd"]).collect();
+    let index = read(Path::new("docs/reference/commands.md"));
+    for name in &commands {
+        let has_heading = |line: &str| {
+            line.starts_with("## ") && line.split([' ', ',']).any(|word| word == *name)
+        };
         assert!(
-            page.lines()
-                .any(|line| line.starts_with("## ")
-                    && line.split([' ', ',']).any(|word| word == name)),
-            "docs/reference/commands.md has no section whose heading names `{name}`"
+            index.lines().any(has_heading) && index.contains(&format!("(commands/{name}.md)")),
+            "docs/reference/commands.md has no heading that names `{name}`, or no link to its page"
+        );
+        // `sv` has no options of clap's; the short help of the others is their usage.
+        let usage = match *name {
+            "sv" => help(&["help", "sv"]),
+            name => help(&[name, "-h"]),
+        };
+        assert!(usage.contains("Usage: switchhook"), "{name}: {usage}");
+        let page = format!("docs/reference/commands/{name}.md");
+        assert!(
+            top().join(&page).exists(),
+            "{page} is missing: a title, a sentence, the lines `<!-- generated: usage -->` and `<!-- end of usage -->`"
+        );
+        let lines: Vec<&str> = usage.trim().lines().map(str::trim_end).collect();
+        let block = format!("```\n{}\n```\n", lines.join("\n"));
+        holds_table(&page, "usage", &block);
+        let text = read(Path::new(&page));
+        let says = |words: &str| text.to_lowercase().contains(words);
+        assert!(
+            says("exit code") || says("[switchhook phone]"),
+            "{page} does not say how the command ends"
         );
     }
-    assert!(count >= 8, "`switchhook --help` was not understood: {help}");
+    assert!(
+        commands.len() >= 16,
+        "`switchhook --help` was not understood: {text}"
+    );
 }
 
 /// The pieces of a page that are code: fenced blocks and what stands between backticks.

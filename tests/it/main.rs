@@ -7,8 +7,10 @@
 
 mod appliance;
 mod bad_input;
+mod control;
 mod definitions;
 mod docs;
+mod events;
 mod hooks;
 mod log;
 mod notify;
@@ -23,6 +25,8 @@ mod sample_units;
 mod sockets;
 mod stages;
 mod supervision;
+mod sv;
 mod timers;
 mod verify;
+mod views;
 mod volume;

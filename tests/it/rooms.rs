@@ -17,6 +17,8 @@ const PURE: &[&str] = &[
     "health.rs",
     "init/arguments.rs",
     "init/demand.rs",
+    "init/events.rs",
+    "init/flood.rs",
     "init/hooks.rs",
     "init/order.rs",
     "init/pulse.rs",

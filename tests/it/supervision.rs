@@ -352,48 +352,6 @@ fn orders_are_carried_out_and_unknown_services_are_named() {
 }
 
 #[test]
-fn sv_speaks_as_runit_does() {
-    let root = Root::new();
-    root.service("a", "[Service]\nRestart=always", SLEEP);
-    let mut it = root.start();
-    it.is_ready();
-    let sv = |words: &[&str]| {
-        let mut command = std::process::Command::new(crate::appliance::BINARY);
-        let out = command
-            .arg("sv")
-            .args(words)
-            .env("SVROOT", root.dir.path())
-            .output()
-            .unwrap();
-        (
-            out.status.code().unwrap(),
-            String::from_utf8_lossy(&out.stdout).into_owned(),
-        )
-    };
-    let pid = root.service_status("a")["pid"].as_i64().unwrap();
-    let (code, out) = sv(&["status", "/etc/service/a"]);
-    assert_eq!(code, 0);
-    assert!(out.starts_with(&format!("run: a: (pid {pid}) ")), "{out}");
-    let (code, out) = sv(&["restart", "a"]);
-    assert!(code == 0 && out.starts_with("ok: run: a: (pid "), "{out}");
-    assert_ne!(root.service_status("a")["pid"].as_i64().unwrap(), pid);
-    let (code, out) = sv(&["stop", "a"]);
-    assert!(code == 0 && out.starts_with("ok: down: a: "), "{out}");
-    assert_eq!(sv(&["try-restart", "a"]).0, 0);
-    assert_eq!(root.service_status("a")["pid"].as_i64(), None);
-    assert_eq!(sv(&["-w", "1", "check", "a"]).0, 1);
-    assert_eq!(sv(&["-w5", "start", "a"]).0, 0);
-    let (code, out) = sv(&["up", "b", "c"]);
-    assert_eq!(code, 2);
-    assert!(
-        out.starts_with("fail: b: unable to change to service directory"),
-        "{out}"
-    );
-    assert_eq!(sv(&["dance", "a"]).0, 100);
-    assert_eq!(it.stops(), 0);
-}
-
-#[test]
 fn a_service_that_is_started_once_is_not_started_again() {
     let root = Root::new();
     root.service("a", "[Service]\nRestart=always", SLEEP);

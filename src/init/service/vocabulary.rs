@@ -24,6 +24,18 @@ pub enum Stage {
     Finish,
 }
 
+impl Stage {
+    /// The directive that names its commands.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Before => "ExecStartPre=",
+            Stage::After => "ExecStartPost=",
+            Stage::Stop => "ExecStop=",
+            Stage::Finish => "ExecStopPost=",
+        }
+    }
+}
+
 /// Where a service is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {

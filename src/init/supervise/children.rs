@@ -6,6 +6,7 @@ use nix::unistd::Pid;
 
 use super::unit::{self, Surroundings};
 use super::{Aside, HELPER_LIMIT, REAP_BATCH, Role, Supervisor};
+use crate::init::events::What;
 use crate::init::service::{Event, Exit, Moment, State};
 use crate::logd::syslog::{DEBUG, ERROR, WARNING, parse_line};
 use crate::sys::containment::Containment;
@@ -45,6 +46,8 @@ impl Supervisor {
         });
         if !group.is_some_and(|pid| process::signal_group(pid, signal)) {
             self.signal(index, signal);
+            // One that is paused hears it only when it goes on (systemd.kill(5), runsv(8)).
+            self.signal(index, libc::SIGCONT);
         }
     }
 
@@ -101,10 +104,15 @@ impl Supervisor {
                 if let Some(channel) = channel {
                     self.connect_log(channel);
                 }
+                self.record_start(index);
                 self.timers_see_start(index);
             }
             Err(problem) => {
                 let text = format!("{}: cannot be started: {problem}", unit.spec.name);
+                self.record(Some(index), What::NotStarted, &problem);
+                let Some(unit) = self.units.get_mut(index) else {
+                    return;
+                };
                 unit.trouble = Some(problem);
                 self.journal.say(ERROR, text);
                 self.feed(index, Event::ExecFailed);
@@ -192,6 +200,7 @@ impl Supervisor {
                     WARNING,
                     format!("{name}: the drain command failed with {exit}; stopping it now"),
                 );
+                self.record(Some(index), What::DrainFailed, &exit.to_string());
                 self.feed(index, Event::Stop);
             }
             Role::Reload(index) => {
@@ -200,6 +209,7 @@ impl Supervisor {
                     ERROR,
                     format!("{name}: the reload command failed with {exit}"),
                 );
+                self.record(Some(index), What::ReloadFailed, &exit.to_string());
             }
             Role::Main(_)
             | Role::Hook
@@ -231,6 +241,7 @@ impl Supervisor {
                 let program = unit.command().first().cloned().unwrap_or_default();
                 let text = format!("{}: cannot run `{program}`: {problem}", unit.spec.name);
                 self.journal.say(ERROR, text);
+                self.record(Some(index), What::NotStarted, &problem.to_string());
                 self.feed(index, Event::ExecFailed);
             }
         }

@@ -10,6 +10,7 @@ use super::sockets::Listener;
 use super::timers::Timer;
 use super::unit::Unit;
 use crate::init::control::Reply;
+use crate::init::events::{Reason, What};
 use crate::init::service::Event;
 use crate::init::{order, sockets, unit_files};
 use crate::logd::syslog::{ERROR, NOTICE, WARNING};
@@ -61,7 +62,8 @@ impl Supervisor {
                 Kind::Removed => format!("{}: was taken out", change.unit),
                 Kind::Changed => format!("{}: has changed", change.unit),
             };
-            self.journal.say(NOTICE, text);
+            self.journal.say(NOTICE, &text);
+            self.record(None, What::Definitions, &text);
         }
         for index in 0..self.units.len() {
             let Some(name) = self.units.get(index).map(|unit| unit.spec.name.clone()) else {
@@ -131,6 +133,7 @@ impl Supervisor {
             }
             unit.spec = spec.clone();
             // What failed as it was defined before is tried again at once.
+            unit.next_start = Reason::Definition;
             unit.start_pending |=
                 unit.life.is_wanted() && !unit.life.is_up() && !unit.life.is_alive();
             // It may come back while its old process still stops.
@@ -158,6 +161,7 @@ impl Supervisor {
             }
         };
         unit.start_pending = spec.starts;
+        unit.next_start = Reason::Definition;
         unit.changed_at = self.now();
         if let Some(channel) = &self.log_channel {
             for pipe in [&unit.stdout, &unit.stderr] {

@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::{Role, Supervisor};
+use crate::init::flood::{Verdict, WINDOW};
 use crate::init::notify::{Word, parse};
 use crate::init::service::Event;
 use crate::logd::syslog::{DEBUG, NOTICE, WARNING};
@@ -24,7 +25,7 @@ impl Supervisor {
             };
             let Some(index) = self.speaker(Pid::from_raw(datagram.sender)) else {
                 let text = format!("process {} may not notify; ignored", datagram.sender);
-                self.journal.say(DEBUG, text);
+                self.say_of_notify(DEBUG, &text);
                 continue;
             };
             self.hear(index, &parse(&datagram.text), datagram.descriptors);
@@ -137,7 +138,22 @@ impl Supervisor {
 
     fn tell_of(&mut self, index: usize, what: &str) {
         let name = self.name(index);
-        self.journal.say(DEBUG, format!("{name}: {what}"));
+        self.say_of_notify(DEBUG, &format!("{name}: {what}"));
+    }
+
+    /// Says what a service's word is worth saying, but does not let a flood of words drown the other lines.
+    fn say_of_notify(&mut self, severity: u8, text: &str) {
+        match self.notify_flood.judge(self.clock.elapsed()) {
+            Verdict::Say => self.journal.say(severity, text),
+            Verdict::SayEnough => {
+                let seconds = WINDOW.as_secs();
+                let last = format!(
+                    "the notify socket is flooded (last: {text}); nothing more is said of it for {seconds} s"
+                );
+                self.journal.say(WARNING, last);
+            }
+            Verdict::Silence => {}
+        }
     }
 
     /// The service names another of its processes as its main one, after a fork of its own.
@@ -151,7 +167,7 @@ impl Supervisor {
         if known || !is_its {
             if !known {
                 let text = format!("{name}: MAINPID={pid} is not a process of its own; ignored");
-                self.journal.say(WARNING, text);
+                self.say_of_notify(WARNING, &text);
             }
             return;
         }
@@ -161,7 +177,7 @@ impl Supervisor {
             }
             self.roles.insert(pid.as_raw(), Role::Main(index));
             let text = format!("{name}: its main process is {pid} now");
-            self.journal.say(NOTICE, text);
+            self.say_of_notify(NOTICE, &text);
         }
     }
 
@@ -179,7 +195,7 @@ impl Supervisor {
                 "{}: {refused} descriptors were not stored (FileDescriptorStoreMax={most})",
                 unit.spec.name
             );
-            self.journal.say(WARNING, text);
+            self.say_of_notify(WARNING, &text);
         }
     }
 }

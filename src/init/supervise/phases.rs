@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Supervisor;
 use crate::init::EXIT_FAILED;
+use crate::init::events::What;
 use crate::init::service::{Event, Moment, State};
 use crate::init::shutdown::{self, Action, Phase};
 use crate::logd::syslog::{NOTICE, WARNING};
@@ -19,6 +20,9 @@ impl Supervisor {
         let phase = self.shutdown.phase();
         if phase != before && phase > Phase::Serving && phase < Phase::Leftovers {
             self.journal.say(NOTICE, format!("stop: {}", phase.name()));
+        }
+        if phase != before {
+            self.record(None, What::Phase, phase.name());
         }
         for action in actions {
             self.act(action);

@@ -183,6 +183,7 @@ impl Supervisor {
             exit_code: self.exit_code,
             environment: self.environment.clone(),
             definitions: self.definitions.clone(),
+            events: self.events.clone(),
             units: self.units.iter().map(unit_state).collect(),
             timers: self.timers.iter().map(Timer::state).collect(),
             asides: self.asides.iter().filter_map(aside).collect(),
@@ -229,6 +230,7 @@ impl Supervisor {
         supervisor.wait_anew();
         supervisor.resume_timers(&state.timers);
         supervisor.booted = crate::sys::clock::from_nanos(state.booted);
+        supervisor.events = state.events;
         supervisor.ready_after = state.ready_after;
         supervisor.orphans_reaped = state.orphans_reaped;
         supervisor.exit_code = state.exit_code;
@@ -247,9 +249,10 @@ impl Supervisor {
         supervisor.journal.say(NOTICE, text);
         if let Some(asker) = state.asker {
             let stream = std::os::unix::net::UnixStream::from(take_over(asker)?);
-            supervisor.control.adopt(stream);
-            supervisor.watch(asker)?;
-            supervisor.control.reply(asker, &Reply::Done);
+            if supervisor.control.adopt(stream) {
+                supervisor.watch(asker)?;
+                supervisor.control.reply(asker, &Reply::Done);
+            }
         }
         // What ended meanwhile is a zombie, and its signal may have come before the handler.
         supervisor.more_to_reap = true;
@@ -317,6 +320,8 @@ fn unit_state(unit: &Unit) -> UnitState {
         life,
         retired,
         start_pending,
+        next_start,
+        last_start,
         process,
         outcome,
         stdout,
@@ -349,6 +354,8 @@ fn unit_state(unit: &Unit) -> UnitState {
         life: life.clone(),
         retired: *retired,
         start_pending: *start_pending,
+        next_start: next_start.clone(),
+        last_start: last_start.clone(),
         pid: process.as_ref().map(|(pid, _)| pid.as_raw()),
         outcome: outcome.as_ref().map(AsRawFd::as_raw_fd),
         stdout: pipe_state(stdout),
@@ -419,6 +426,8 @@ fn resume_unit(
         life,
         retired: state.retired,
         start_pending: state.start_pending,
+        next_start: state.next_start,
+        last_start: state.last_start,
         process,
         outcome: state.outcome.map(take_over).transpose()?,
         stdout,

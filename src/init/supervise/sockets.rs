@@ -11,6 +11,7 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 use super::Supervisor;
 use super::unit::Unit;
 use crate::init::demand::{Demand, Knock, Use};
+use crate::init::events::{Reason, What};
 use crate::init::service::{Moment, State};
 use crate::init::shutdown::Phase;
 use crate::init::sockets::Bound;
@@ -160,6 +161,7 @@ impl Supervisor {
         {
             Knock::Start => {
                 unit.start_pending = true;
+                unit.next_start = Reason::Socket(bound.address.to_string());
                 let text = format!("{name}: started by a connection on {}", bound.address);
                 self.journal.say(INFO, text);
             }
@@ -193,7 +195,8 @@ impl Supervisor {
     /// Looks at the sockets on which somebody knocked some seconds ago.
     pub(super) fn look_at_sockets(&mut self) {
         let now = self.now();
-        for unit in &mut self.units {
+        let mut unused = Vec::new();
+        for (index, unit) in self.units.iter_mut().enumerate() {
             for listener in &mut unit.listeners {
                 if listener.used.deadline().is_none_or(|at| at > now) {
                     continue;
@@ -208,8 +211,15 @@ impl Supervisor {
                         socket.address, socket.unit
                     );
                     self.journal.say(WARNING, text);
+                    unused.push((
+                        index,
+                        format!("nobody takes what waits on {}", socket.address),
+                    ));
                 }
             }
+        }
+        for (index, text) in unused {
+            self.record(Some(index), What::Socket, &text);
         }
     }
 

@@ -9,6 +9,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::Supervisor;
+use crate::init::control::TimerStatus;
+use crate::init::events::Reason;
 use crate::init::resume::TimerState;
 use crate::init::shutdown::Phase;
 use crate::logd::syslog::{INFO, WARNING};
@@ -186,6 +188,7 @@ impl Supervisor {
                 continue;
             }
             unit.start_pending = true;
+            unit.next_start = Reason::Timer(name.clone());
             let text = format!("{}: started by timer {name}", unit.spec.name);
             self.journal.say(INFO, text);
         }
@@ -212,6 +215,20 @@ impl Supervisor {
             }
             self.arm(index);
         }
+    }
+
+    /// Every timer as `switchhook status` shows it.
+    pub(super) fn timer_status(&self) -> Vec<TimerStatus> {
+        let millis = |moment: OffsetDateTime| {
+            i64::try_from(moment.unix_timestamp_nanos() / 1_000_000).unwrap_or(i64::MAX)
+        };
+        let shown = self.timers.iter().map(|timer| TimerStatus {
+            name: timer.spec.name.clone(),
+            service: self.name(timer.service),
+            due_ms: timer.due.map(millis),
+            last_start_ms: timer.last_start.map(millis),
+        });
+        shown.collect()
     }
 
     fn timers_of(&self, service: usize) -> Vec<usize> {

@@ -12,6 +12,7 @@ use super::sockets::Listener;
 use super::stages::StageRun;
 use crate::config::paths::Paths;
 use crate::init::demand::Demand;
+use crate::init::events::Reason;
 use crate::init::identity;
 use crate::init::service::{Moment, Service};
 use crate::logd::syslog::{ERROR, INFO};
@@ -103,6 +104,10 @@ pub struct Unit {
     pub status: Option<String>,
     /// The exit that was not asked for, for health and status.
     pub trouble: Option<String>,
+    /// Why it is started next.
+    pub next_start: Reason,
+    /// Why and when it was started last.
+    pub last_start: Option<(Reason, Moment)>,
 }
 
 /// What every child of PID 1 shares.
@@ -140,6 +145,8 @@ impl Unit {
             changed_at: Moment::ZERO,
             status: None,
             trouble: None,
+            next_start: Reason::Boot,
+            last_start: None,
             spec,
         })
     }
