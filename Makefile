@@ -58,6 +58,7 @@ check: lint unit
 lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --no-default-features --bin switchhook-init -- -D warnings
 	shellcheck -x $(SCRIPTS)
 	$(if $(shell command -v cargo-deny),cargo deny --log-level error check licenses bans sources,@echo "cargo-deny is not installed: licences are not checked (cargo install --locked cargo-deny)")
 

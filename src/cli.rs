@@ -4,6 +4,9 @@ pub mod health;
 pub mod logs;
 pub mod output;
 pub mod phone;
+pub mod prepare;
+pub mod reexec;
+pub mod reload_units;
 pub mod service;
 pub mod status;
 pub mod sv;
@@ -15,7 +18,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::paths::Paths;
+use crate::config::pbx::Pbx;
 use crate::config::{self, registry};
+use crate::init::command::{INIT_PROGRAM, beside};
 use crate::sys::environment;
 
 /// A telephone exchange in one container
@@ -31,6 +36,9 @@ enum Command {
     /// Run the exchange: PID 1 of the container
     #[command(after_long_help = variables_help())]
     Init(RootArgs),
+    /// Prepare the volume and the certificate (started by PID 1)
+    #[command(hide = true)]
+    Prepare(RootArgs),
     /// Print what the services say (started by PID 1)
     #[command(hide = true)]
     Logd,
@@ -56,6 +64,11 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<String>,
     },
+    /// Read the unit files again, and go over to what differs
+    #[command(visible_alias = "daemon-reload")]
+    ReloadUnits(reload_units::ReloadUnitsArgs),
+    /// Go on as another binary of PID 1, while every service runs on
+    Reexec(reexec::ReexecArgs),
     /// Check the units without starting anything: exit code 0, or 78 when they cannot be used
     Verify(verify::VerifyArgs),
     /// Add, list, show and remove phones
@@ -75,7 +88,7 @@ pub struct RootArgs {
 
 impl RootArgs {
     pub fn paths(&self) -> Paths {
-        Paths::under(&self.root)
+        Paths::under(&self.root).of_pbx(Pbx::chosen(&crate::sys::environment::all()))
     }
 }
 
@@ -116,7 +129,8 @@ pub fn run() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Init(args) => exit_code(crate::init::boot::run(&args.root)),
+        Command::Init(args) => init(&args),
+        Command::Prepare(args) => prepare::run(&args),
         Command::Logd => logd(),
         Command::Health(args) => health::run(&args),
         Command::Status(args) => status::run(&args),
@@ -127,6 +141,8 @@ pub fn run() -> ExitCode {
         Command::Reload(args) => service::run(&args, service::Order::Reload),
         Command::Kill(args) => service::run(&args, service::Order::Kill),
         Command::Sv { words } => sv::run(words.into_iter()),
+        Command::ReloadUnits(args) => reload_units::run(&args),
+        Command::Reexec(args) => reexec::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Phone(args) => phone::run(args),
         Command::Variables => {
@@ -136,8 +152,17 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn exit_code(code: i32) -> ExitCode {
-    ExitCode::from(u8::try_from(code).unwrap_or(2))
+/// PID 1 is a program of its own, which takes this one's place.
+fn init(args: &RootArgs) -> ExitCode {
+    let program = beside(INIT_PROGRAM);
+    let arguments = ["--root".into(), args.root.clone().into_os_string()];
+    let error = crate::sys::process::replace(&program, &arguments);
+    let out = output::Output::new(false);
+    out.problem(
+        &format!("cannot run `{}`: {error}", program.display()),
+        Some("PID 1 is a program of its own: it must lie in the same directory as `switchhook`"),
+    );
+    out.finish(output::Exit::Failed)
 }
 
 fn logd() -> ExitCode {

@@ -3,13 +3,16 @@
 //! Pure: the variables arrive as an argument. Every mistake is reported at once. Invariant: a `Config`
 //! holds only values that the registry allows.
 
+pub mod accounts;
 pub mod paths;
+pub mod pbx;
 pub mod registry;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::units::value;
+use pbx::Pbx;
 use registry::Form;
 
 /// The form of log lines.
@@ -49,6 +52,7 @@ pub struct Config {
     pub service_dir: String,
     pub drain_timeout: Duration,
     pub hook_timeout: Duration,
+    pub pbx: Pbx,
 }
 
 /// One mistake in the environment.
@@ -139,6 +143,7 @@ pub fn read(environment: &BTreeMap<String, String>) -> Result<Config, Vec<Mistak
         service_dir: text("SVDIR").to_owned(),
         drain_timeout: time("SWITCHHOOK_DRAIN_TIMEOUT"),
         hook_timeout: time("SWITCHHOOK_HOOK_TIMEOUT"),
+        pbx: Pbx::chosen(environment),
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Pure. Ready implies live. Invariant: every verdict carries its reason in one line.
 
+use crate::config::pbx::Pbx;
 use crate::init::control::Status;
 
 /// What was found out.
@@ -92,7 +93,7 @@ fn pbx_is_up(status: &Status) -> bool {
     status
         .services
         .iter()
-        .any(|service| service.name == "asterisk" && service.up)
+        .any(|service| Pbx::WORDS.contains(&service.name.as_str()) && service.up)
 }
 
 #[cfg(test)]
@@ -112,6 +113,7 @@ mod tests {
             restarts: 0,
             last_exit: None,
             status: None,
+            sockets: vec![],
         };
         let status = Status {
             phase: "serving".into(),

@@ -17,13 +17,17 @@
 )]
 
 pub mod asterisk;
+#[cfg(feature = "commands")]
 pub mod certs;
+#[cfg(feature = "commands")]
 pub mod cli;
 pub mod config;
 pub mod health;
 pub mod init;
 pub mod logd;
+#[cfg(feature = "commands")]
 pub mod phone;
+#[cfg(feature = "commands")]
 pub mod seed;
 pub mod sys;
 pub mod units;

@@ -1,8 +1,11 @@
 //! The thin ring around the operating system. Only here is unsafe code allowed.
 
+pub mod account;
 #[allow(unsafe_code)]
 pub mod clock;
 pub mod containment;
+#[allow(unsafe_code)]
+pub mod descriptor;
 pub mod environment;
 pub mod file;
 pub mod notify;

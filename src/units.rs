@@ -5,6 +5,7 @@
 pub mod calendar;
 pub mod capability;
 pub mod condition;
+pub mod diff;
 pub mod directives;
 pub mod exit;
 pub mod expand;
@@ -20,6 +21,8 @@ pub mod timer_file;
 pub mod unit_file;
 pub mod value;
 
+use serde::{Deserialize, Serialize};
+
 use spec::{ServiceSpec, SocketSpec};
 use timer::TimerSpec;
 use unit_file::Source;
@@ -34,7 +37,8 @@ pub struct UnitText {
 }
 
 /// All units of the appliance.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct UnitSet {
     pub services: Vec<ServiceSpec>,
     pub sockets: Vec<SocketSpec>,

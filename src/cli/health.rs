@@ -9,6 +9,7 @@ use super::RootArgs;
 use super::output::{Exit, Output};
 use super::status::PATIENCE;
 use crate::asterisk::control as cli_socket;
+use crate::config::pbx::Pbx;
 use crate::health::{Facts, Question, verdict};
 use crate::init::control::{Reply, Request, ask};
 
@@ -44,10 +45,11 @@ pub fn run(args: &HealthArgs) -> ExitCode {
                 .to_owned()
         }
     }
-    let has_pbx = facts
-        .status
-        .as_ref()
-        .is_some_and(|s| s.services.iter().any(|s| s.name == "asterisk" && s.up));
+    let has_pbx = facts.status.as_ref().is_some_and(|s| {
+        s.services
+            .iter()
+            .any(|s| Pbx::WORDS.contains(&s.name.as_str()) && s.up)
+    });
     if has_pbx
         && let Err(error) =
             cli_socket::run(&paths.asterisk_control(), "core show uptime", PBX_PATIENCE)

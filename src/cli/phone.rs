@@ -20,6 +20,7 @@ use self::live::Effect;
 use super::output::{Exit, Output};
 use crate::asterisk::conf::Document;
 use crate::config::paths::Paths;
+use crate::config::pbx::Pbx;
 use crate::phone::plan::{self, Change, Plan, PlanError};
 use crate::phone::{self, DisplayName, Host, Invalid, Name, Number, Password, qr};
 use crate::sys::file::{self, FileError, Owner};
@@ -202,7 +203,7 @@ pub fn run(args: PhoneArgs) -> ExitCode {
 }
 
 fn dispatch(args: &PhoneArgs, output: &Output) -> Result<Exit, PhoneError> {
-    let paths = &Paths::under(&args.root);
+    let paths = &Paths::under(&args.root).of_pbx(Pbx::chosen(&crate::sys::environment::all()));
     match &args.command {
         PhoneCommand::List => show::list(&read_phones(paths)?, output),
         PhoneCommand::Show(show) => return show::show(show, &read_phones(paths)?, output),

@@ -63,7 +63,7 @@ pub fn run(args: &ServiceArgs, order: Order) -> ExitCode {
                 out.problem(&reason, None);
                 return Ok(Exit::No);
             }
-            Reply::Done | Reply::Status(_) => {}
+            Reply::Done | Reply::Status(_) | Reply::Definitions { .. } => {}
         }
         if args.no_wait || order == Order::Reload {
             return Ok(Exit::Ok);

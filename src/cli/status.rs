@@ -70,6 +70,14 @@ fn table(status: &Status) -> String {
             service.name, service.state, pid, service.restarts, end
         ));
     }
+    for service in &status.services {
+        for socket in service.sockets.iter().filter(|socket| socket.unused) {
+            text.push_str(&format!(
+                "{}: connections wait on {} ({}.socket), and it does not take them\n",
+                service.name, socket.address, socket.unit
+            ));
+        }
+    }
     text
 }
 
@@ -119,6 +127,7 @@ mod tests {
                 restarts: 1,
                 last_exit: Some("signal 9".into()),
                 status: None,
+                sockets: vec![],
             }],
             ..Status::default()
         };

@@ -273,6 +273,7 @@ mod tests {
             restarts: 0,
             last_exit: None,
             status: None,
+            sockets: vec![],
         }
     }
 

@@ -5,15 +5,31 @@
 
 use std::path::{Path, PathBuf};
 
+use super::pbx::Pbx;
+
 /// Joins the appliance's places below its root.
 #[derive(Debug, Clone)]
 pub struct Paths {
     root: PathBuf,
+    pbx: Pbx,
 }
 
 impl Paths {
     pub fn under(root: impl Into<PathBuf>) -> Paths {
-        Paths { root: root.into() }
+        Paths {
+            root: root.into(),
+            pbx: Pbx::default(),
+        }
+    }
+
+    /// The places of an exchange that runs this PBX.
+    pub fn of_pbx(mut self, pbx: Pbx) -> Paths {
+        self.pbx = pbx;
+        self
+    }
+
+    pub fn pbx(&self) -> Pbx {
+        self.pbx
     }
 
     /// An absolute path of the image, below the root.
@@ -56,9 +72,16 @@ impl Paths {
         self.at("run/switchhook/hook.env")
     }
 
-    pub fn units(&self) -> [PathBuf; 2] {
+    /// Units that follow from the PBX's configuration, made anew at each start.
+    pub fn generated_units(&self) -> PathBuf {
+        self.at("run/switchhook/units")
+    }
+
+    /// The image's units, the generated ones, the volume's; later ones replace those of the same name.
+    pub fn units(&self) -> [PathBuf; 3] {
         [
             self.at("usr/lib/switchhook/units"),
+            self.generated_units(),
             self.at("srv/etc/units"),
         ]
     }
@@ -76,14 +99,15 @@ impl Paths {
     }
 
     pub fn asterisk_control(&self) -> PathBuf {
-        self.at("run/asterisk/asterisk.ctl")
+        let name = self.pbx.name();
+        self.at("run").join(name).join(self.pbx.console())
     }
 
     pub fn asterisk_config(&self) -> PathBuf {
-        self.at("srv/etc/asterisk")
+        self.at("srv/etc").join(self.pbx.name())
     }
 
     pub fn certificates(&self) -> PathBuf {
-        self.at("srv/etc/ssl/asterisk")
+        self.at("srv/etc/ssl").join(self.pbx.name())
     }
 }

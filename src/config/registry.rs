@@ -104,6 +104,12 @@ pub const VARIABLES: &[Variable] = &[
         "How long one hook may run before it is killed.",
     ),
     variable(
+        super::pbx::VARIABLE,
+        "asterisk",
+        Form::Word(super::pbx::Pbx::WORDS),
+        "Which PBX runs: its unit, program, configuration directory, console and account have this name.",
+    ),
+    variable(
         "SWITCHHOOK_LOG_FORMAT",
         "text",
         Form::Word(&["text", "json"]),

@@ -1,4 +1,4 @@
-//! From the first instruction to the supervisor's loop: environment, units, volume, certificate, sockets.
+//! From the first instruction to the supervisor's loop: environment, units, preparation of the volume, sockets.
 //!
 //! Every mistake is told in one sentence with a hint, and ends the start before anything was changed
 //! that the mistake could spoil.
@@ -8,20 +8,25 @@ use std::path::Path;
 use super::control::Server;
 use super::journal::Journal;
 use super::supervise::{Setup, Supervisor};
-use super::{EXIT_CONFIGURATION, EXIT_FAILED, identity, sockets, unit_files};
-use crate::certs::self_signed;
+use super::{EXIT_CONFIGURATION, EXIT_FAILED, prepare, sockets, unit_files};
 use crate::config::paths::Paths;
 use crate::config::{self, Config, LogFormat};
-use crate::logd::syslog::{ERROR, NOTICE, WARNING};
-use crate::seed;
-use crate::sys::clock::{Stopwatch, unix_now};
+use crate::logd::syslog::{ERROR, NOTICE};
+use crate::sys::clock::Stopwatch;
 use crate::sys::containment::Containment;
-use crate::sys::file;
 use crate::sys::process;
 use crate::sys::signal::Signals;
 use crate::sys::socket::bind_notify;
 use crate::units::UnitSet;
 use crate::units::spec::Severity;
+
+/// Meant for PID 1 alone (sd_notify(3), sd_listen_fds(3)).
+const GIVEN: [&str; 4] = [
+    "NOTIFY_SOCKET",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+];
 
 /// Why the start ends: an exit code and what was already told.
 struct Refusal(i32);
@@ -37,7 +42,7 @@ pub fn run(root: &Path) -> i32 {
 }
 
 fn start(root: &Path, clock: Stopwatch, journal: &mut Journal) -> Result<Supervisor, Refusal> {
-    let signals = Signals::install().map_err(|e| {
+    let mut signals = Signals::install().map_err(|e| {
         refuse(
             journal,
             EXIT_FAILED,
@@ -55,8 +60,8 @@ fn start(root: &Path, clock: Stopwatch, journal: &mut Journal) -> Result<Supervi
         Refusal(EXIT_CONFIGURATION)
     })?;
     *journal = Journal::direct(config.log_level, config.log_format);
-    let paths = Paths::under(root);
-    let (units, order) = load_units(&paths, &config, journal)?;
+    let paths = Paths::under(root).of_pbx(config.pbx);
+    refuse_broken_units(&paths, &config, journal)?;
     prepare_runtime(&paths).map_err(|e| {
         let hint = "hint: with a read-only root mount memory there: `--tmpfs /run --tmpfs /tmp`";
         refuse(
@@ -65,11 +70,15 @@ fn start(root: &Path, clock: Stopwatch, journal: &mut Journal) -> Result<Supervi
             format!("cannot use /run: {e}\n{hint}"),
         )
     })?;
-    let volume = prepare_volume(&paths, journal)?;
-    prepare_certificate(&paths, &config, journal);
-    let (listeners, problems) = sockets::bind_all(&units.sockets, &paths);
-    for problem in problems {
-        journal.say(ERROR, problem);
+    let environment: Vec<_> = environment
+        .into_iter()
+        .filter(|(name, _)| !GIVEN.contains(&name.as_str()))
+        .collect();
+    let volume = prepare::run(&paths, &environment, &mut signals, journal).map_err(Refusal)?;
+    let (units, order) = load_units(&paths, &config, journal)?;
+    let (listeners, told) = sockets::bind_all(&units.sockets, &paths);
+    for line in told {
+        journal.say(ERROR, line);
     }
     let failed = |what: &str, e: std::io::Error, journal: &mut Journal| {
         refuse(journal, EXIT_FAILED, format!("cannot {what}: {e}"))
@@ -78,16 +87,6 @@ fn start(root: &Path, clock: Stopwatch, journal: &mut Journal) -> Result<Supervi
         .map_err(|e| failed("bind the notify socket", e, journal))?;
     let control = Server::bind(&paths.control_socket())
         .map_err(|e| failed("bind the control socket", e, journal))?;
-    let given = [
-        "NOTIFY_SOCKET",
-        "LISTEN_FDS",
-        "LISTEN_PID",
-        "LISTEN_FDNAMES",
-    ];
-    let environment = environment
-        .into_iter()
-        .filter(|(name, _)| !given.contains(&name.as_str()))
-        .collect();
     let setup = Setup {
         clock,
         journal: Journal::direct(config.log_level, config.log_format),
@@ -121,6 +120,21 @@ fn prepare_runtime(paths: &Paths) -> std::io::Result<()> {
     Ok(())
 }
 
+/// The units of the image and the volume must be sound before anything is touched.
+fn refuse_broken_units(
+    paths: &Paths,
+    config: &Config,
+    journal: &mut Journal,
+) -> Result<(), Refusal> {
+    let [image, _, volume] = paths.units();
+    let service_directory = paths.at(&config.service_dir);
+    let found = unit_files::find(&[image, volume], Some(&service_directory), paths.root());
+    if unit_files::check(&found).has_errors() {
+        return load_units(paths, config, journal).map(|_| ());
+    }
+    Ok(())
+}
+
 /// Reads and checks every unit; the volume's units replace the image's of the same name.
 fn load_units(
     paths: &Paths,
@@ -145,81 +159,4 @@ fn load_units(
         return Err(refuse(journal, EXIT_CONFIGURATION, hint));
     }
     Ok((checked.set, checked.order))
-}
-
-fn prepare_volume(paths: &Paths, journal: &mut Journal) -> Result<String, Refusal> {
-    let prepared = seed::prepare(paths).map_err(|e| {
-        let code = match e {
-            seed::apply::SeedError::Future(_) | seed::apply::SeedError::Schema { .. } => {
-                EXIT_CONFIGURATION
-            }
-            _ => EXIT_FAILED,
-        };
-        refuse(journal, code, chain(&e))
-    })?;
-    journal.say(NOTICE, format!("/srv is {}", prepared.volume));
-    if prepared.seeded > 0 {
-        journal.say(
-            NOTICE,
-            format!(
-                "a new volume: {} files of sample configuration were put there",
-                prepared.seeded
-            ),
-        );
-    }
-    for warning in &prepared.warnings {
-        journal.say(WARNING, warning);
-    }
-    Ok(prepared.volume.to_string())
-}
-
-/// An error with its causes. Where a text already ends in its cause nothing is repeated.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
-}
-
-/// TLS from the first start. Without a certificate the exchange still serves UDP and TCP.
-fn prepare_certificate(paths: &Paths, config: &Config, journal: &mut Journal) {
-    let host_name = config.host_name.clone().unwrap_or_else(|| {
-        nix::unistd::gethostname().map_or_else(
-            |_| "localhost".to_owned(),
-            |name| name.to_string_lossy().into_owned(),
-        )
-    });
-    let (uid, gid) = match identity::user("asterisk") {
-        Ok(account) => (account.uid.as_raw(), account.gid.as_raw()),
-        Err(_) => (
-            nix::unistd::geteuid().as_raw(),
-            nix::unistd::getegid().as_raw(),
-        ),
-    };
-    let request = self_signed::Request {
-        directory: &paths.certificates(),
-        record: paths.state().join("self-signed"),
-        host_name: &host_name,
-        days: config.certificate_days,
-        owner: file::Owner::Set {
-            uid,
-            gid,
-            mode: 0o640,
-        },
-    };
-    match self_signed::ensure(&request, unix_now()) {
-        Ok(self_signed::Outcome::Kept) => {}
-        Ok(_) => journal.say(
-            NOTICE,
-            format!("made a self-signed certificate for `{host_name}`"),
-        ),
-        Err(e) => journal.say(ERROR, format!("no certificate, so no TLS: {}", chain(&e))),
-    }
 }

@@ -12,6 +12,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::units::diff::Change;
+
 /// The version of the shapes below; it grows when a field changes its meaning.
 pub const SCHEMA: u32 = 1;
 
@@ -23,6 +25,17 @@ const MOST_CLIENTS: usize = 32;
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Request {
     Status,
+    /// A defect, for the tests of what becomes of one.
+    #[cfg(debug_assertions)]
+    Panic,
+    /// Go on as another binary of PID 1: this one, or the one that is now where ours was.
+    Reexec {
+        program: Option<String>,
+    },
+    /// Read the unit files again.
+    ReloadDefinitions {
+        dry_run: bool,
+    },
     Start {
         service: String,
     },
@@ -55,7 +68,16 @@ pub enum Request {
 pub enum Reply {
     Status(Status),
     Done,
-    Refused { reason: String },
+    Definitions {
+        changes: Vec<Change>,
+        /// Services that still run as they were defined before.
+        needs_restart: Vec<String>,
+        /// What is ignored in the units that are in force now.
+        findings: Vec<String>,
+    },
+    Refused {
+        reason: String,
+    },
 }
 
 /// The state of the appliance.
@@ -81,7 +103,7 @@ pub struct Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceStatus {
     pub name: String,
-    /// `waiting`, `starting`, `running`, `draining`, `stopping`, `pausing`, `stopped`, `done` or `failed`.
+    /// `listening` (a connection starts it), `waiting`, `starting`, `running`, `draining`, `stopping`, `pausing`, `stopped`, `done` or `failed`.
     pub state: String,
     pub up: bool,
     pub wanted: bool,
@@ -94,6 +116,20 @@ pub struct ServiceStatus {
     pub last_exit: Option<String>,
     /// Its own word on how it does (sd_notify, STATUS=).
     pub status: Option<String>,
+    /// The sockets that are held for it.
+    #[serde(default)]
+    pub sockets: Vec<SocketStatus>,
+}
+
+/// A socket that PID 1 holds for a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketStatus {
+    /// The socket unit's name without suffix.
+    pub unit: String,
+    /// `/path`, `tcp ADDRESS:PORT` or `udp ADDRESS:PORT`.
+    pub address: String,
+    /// Connections wait there and the service, which is up, takes none of them.
+    pub unused: bool,
 }
 
 /// One connected client.
@@ -131,6 +167,23 @@ impl Server {
             listener,
             clients: HashMap::new(),
         })
+    }
+
+    /// Takes a listener over that an earlier binary bound.
+    pub fn resume(listener: UnixListener) -> Server {
+        Server {
+            listener,
+            clients: HashMap::new(),
+        }
+    }
+
+    /// Takes a client over that an earlier binary accepted.
+    pub fn adopt(&mut self, stream: UnixStream) {
+        let client = Client {
+            stream,
+            input: Vec::new(),
+        };
+        self.clients.insert(client.stream.as_raw_fd(), client);
     }
 
     pub fn listener(&self) -> &UnixListener {

@@ -1,25 +1,25 @@
 //! Names of users and groups to numbers, with a sentence when there is none.
 
-use nix::unistd::{Group, User};
-
+use crate::config::accounts::Account;
+use crate::sys::account;
 use crate::sys::process::Identity;
 use crate::units::spec::ServiceSpec;
 
 /// The account of `name`.
-pub fn user(name: &str) -> Result<User, String> {
-    match User::from_name(name) {
+pub fn user(name: &str) -> Result<Account, String> {
+    match account::user(name) {
         Ok(Some(user)) => Ok(user),
         Ok(None) => Err(format!("user `{name}` does not exist")),
-        Err(errno) => Err(format!("cannot look up user `{name}`: {errno}")),
+        Err(e) => Err(format!("cannot look up user `{name}`: {e}")),
     }
 }
 
 /// The number of group `name`.
 pub fn group(name: &str) -> Result<u32, String> {
-    match Group::from_name(name) {
-        Ok(Some(group)) => Ok(group.gid.as_raw()),
+    match account::group(name) {
+        Ok(Some(gid)) => Ok(gid),
         Ok(None) => Err(format!("group `{name}` does not exist")),
-        Err(errno) => Err(format!("cannot look up group `{name}`: {errno}")),
+        Err(e) => Err(format!("cannot look up group `{name}`: {e}")),
     }
 }
 
@@ -34,10 +34,10 @@ pub fn of(spec: &ServiceSpec) -> Result<Option<Identity>, String> {
         return Ok(None);
     }
     let account = spec.user.as_deref().map(user).transpose()?;
-    let uid = account.as_ref().map_or(0, |account| account.uid.as_raw());
+    let uid = account.as_ref().map_or(0, |account| account.uid);
     let gid = match &spec.group {
         Some(name) => group(name)?,
-        None => account.as_ref().map_or(0, |account| account.gid.as_raw()),
+        None => account.as_ref().map_or(0, |account| account.gid),
     };
     let mut groups = vec![gid];
     for name in &spec.supplementary_groups {

@@ -10,6 +10,8 @@ mod vocabulary;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use crate::units::exit::Exit;
 use crate::units::spec::{Readiness, ServiceSpec};
 use restart::Policy;
@@ -22,8 +24,9 @@ const FIRST_CHECK_PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause between two checks.
 const LONGEST_CHECK_PAUSE: Duration = Duration::from_secs(5);
 
-/// One service and its state.
-#[derive(Debug, Clone)]
+/// One service and its state. Its serialised form is what a new binary of PID 1 goes on from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Service {
     readiness: Readiness,
     remains: bool,
@@ -49,6 +52,12 @@ pub struct Service {
     started_at: Moment,
     in_service_since: Option<Moment>,
     last_exit: Option<Exit>,
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Service::new(&ServiceSpec::default())
+    }
 }
 
 impl Service {
@@ -91,6 +100,24 @@ impl Service {
         }
     }
 
+    /// Takes over the policies of a changed definition; where it is in its life stays.
+    pub fn redefine(&mut self, spec: &ServiceSpec) {
+        let fresh = Service::new(spec);
+        *self = Service {
+            readiness: fresh.readiness,
+            remains: fresh.remains,
+            commands: fresh.commands,
+            stages: fresh.stages,
+            policy: fresh.policy.remembering(&self.policy),
+            start_timeout: fresh.start_timeout,
+            stop_timeout: fresh.stop_timeout,
+            abort_timeout: fresh.abort_timeout,
+            drains: fresh.drains,
+            watchdog: fresh.watchdog,
+            ..self.clone()
+        };
+    }
+
     /// Which of the program's commands is to be run or runs; only a oneshot has more than one.
     pub fn position(&self) -> usize {
         self.position
@@ -112,6 +139,11 @@ impl Service {
     /// How often it was started again after an end that nobody asked for.
     pub fn restarts(&self) -> u64 {
         self.restarts
+    }
+
+    /// When its latest process was started.
+    pub fn started_at(&self) -> Moment {
+        self.started_at
     }
 
     pub fn last_exit(&self) -> Option<Exit> {
@@ -171,7 +203,11 @@ impl Service {
                 vec![]
             }
             Event::Stop => self.stop(now, false),
-            Event::Restart => self.stop(now, true),
+            Event::Restart => {
+                // Whoever orders it knows of the failures so far.
+                self.policy.forget_failures();
+                self.stop(now, true)
+            }
             Event::Drain { budget } => self.drain(budget, now),
             Event::Kill => self.kill(now),
             Event::Executed => self.executed(now),

@@ -79,6 +79,14 @@ impl Default for Shutdown {
 }
 
 impl Shutdown {
+    /// In service already, as after a change of PID 1's binary.
+    pub fn in_service() -> Shutdown {
+        Shutdown {
+            phase: Phase::Serving,
+            kills: false,
+        }
+    }
+
     pub fn phase(&self) -> Phase {
         self.phase
     }

@@ -6,11 +6,15 @@
 
 mod children;
 mod control;
+mod definitions;
 mod hooks;
 mod log_pipe;
 mod notify;
 mod phases;
 mod probe;
+mod rescue;
+pub mod resume;
+mod sockets;
 mod stages;
 mod timers;
 pub mod unit;
@@ -23,10 +27,11 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::unistd::Pid;
 
-use super::control::{Incoming, Server};
+use super::control::{Incoming, Request, Server};
 use super::hooks::HookRun;
 use super::journal::Journal;
 use super::order;
+pub(super) use super::resume::Role;
 use super::service::{Effect, Event, Moment, Note, Stage, State};
 use super::shutdown::{self, Phase, Shutdown};
 use crate::config::Config;
@@ -36,8 +41,9 @@ use crate::logd::syslog::{DEBUG, ERROR, INFO, NOTICE, WARNING};
 use crate::sys::clock::Stopwatch;
 use crate::sys::containment::Containment;
 use crate::sys::process::{self, ProcessHandle};
-use crate::sys::signal::{Request, Signals};
+use crate::sys::signal::{self, Signals};
 use crate::units::UnitSet;
+use sockets::Listener;
 use timers::Timer;
 use unit::{OutputPipe, Surroundings, Unit};
 
@@ -45,27 +51,6 @@ use unit::{OutputPipe, Surroundings, Unit};
 const REAP_BATCH: usize = 256;
 /// How long a reload or drain command may take.
 const HELPER_LIMIT: Duration = Duration::from_secs(30);
-
-/// Whose child a process is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Main(usize),
-    Drain(usize),
-    Reload(usize),
-    /// A command of the stage that runs.
-    Stage(usize),
-    Check(usize),
-    /// The program that stands in for a signal (0: for none) to the process `target`.
-    Control {
-        index: usize,
-        letter: char,
-        signal: i32,
-        target: i32,
-    },
-    /// Its service does not wait for it any more.
-    Cut,
-    Hook,
-}
 
 /// A helper or hook that runs now.
 struct Aside {
@@ -83,6 +68,8 @@ pub struct Supervisor {
     epoll: Epoll,
     notify: OwnedFd,
     control: Server,
+    /// What the units were read as; `units` holds the services of it and those that still stop.
+    definitions: UnitSet,
     units: Vec<Unit>,
     timers: Vec<Timer>,
     booted: time::OffsetDateTime,
@@ -90,6 +77,7 @@ pub struct Supervisor {
     asides: HashMap<i32, Aside>,
     outcomes: HashMap<RawFd, usize>,
     hooks: Option<HookRun>,
+    successor: Option<resume::Successor>,
     hook_pipe: OutputPipe,
     own_pipe: OutputPipe,
     log_channel: Option<OwnedFd>,
@@ -124,7 +112,8 @@ pub struct Setup {
 
 impl Supervisor {
     /// Takes everything over and starts the log service at once; nothing else runs yet.
-    pub fn new(setup: Setup) -> std::io::Result<Supervisor> {
+    pub fn new(mut setup: Setup) -> std::io::Result<Supervisor> {
+        let listeners = std::mem::take(&mut setup.listeners);
         let specs: Vec<_> = setup
             .order
             .iter()
@@ -140,20 +129,32 @@ impl Supervisor {
         let timers = timers
             .filter_map(|timer| Some(Timer::new(timer.clone(), place(&timer.service)?)))
             .collect();
-        for bound in setup.listeners {
-            if let Some(unit) = units
-                .iter_mut()
-                .find(|unit| unit.spec.name == bound.service)
-            {
-                unit.listeners.push((bound.name, bound.fd));
-            }
-        }
         let own_pipe = OutputPipe::new(OWN_NAME, NOTICE)?;
         nix::fcntl::fcntl(
             &own_pipe.write,
             nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK),
         )?;
-        let mut supervisor = Supervisor {
+        let hook_pipe = OutputPipe::new("hook", NOTICE)?;
+        let mut supervisor = Supervisor::assemble(setup, units, own_pipe, hook_pipe)?;
+        supervisor.timers = timers;
+        supervisor.hand_out(listeners);
+        for unit in &mut supervisor.units {
+            unit.open_without_a_door();
+        }
+        if let Some(index) = supervisor.log_unit() {
+            supervisor.feed(index, Event::Start);
+        }
+        Ok(supervisor)
+    }
+
+    /// Puts the parts together and watches what speaks to PID 1; nothing is started.
+    fn assemble(
+        setup: Setup,
+        units: Vec<Unit>,
+        own_pipe: OutputPipe,
+        hook_pipe: OutputPipe,
+    ) -> std::io::Result<Supervisor> {
+        let supervisor = Supervisor {
             clock: setup.clock,
             config: setup.config,
             paths: setup.paths,
@@ -162,14 +163,16 @@ impl Supervisor {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             notify: setup.notify,
             control: setup.control,
+            definitions: setup.units,
             units,
-            timers,
+            timers: Vec::new(),
             booted: crate::sys::clock::wall_now(),
             roles: HashMap::new(),
             asides: HashMap::new(),
             outcomes: HashMap::new(),
             hooks: None,
-            hook_pipe: OutputPipe::new("hook", NOTICE)?,
+            hook_pipe,
+            successor: None,
             own_pipe,
             log_channel: None,
             environment: setup.environment,
@@ -185,27 +188,40 @@ impl Supervisor {
         supervisor.watch(supervisor.signals.descriptor().as_raw_fd())?;
         supervisor.watch(supervisor.notify.as_raw_fd())?;
         supervisor.watch(supervisor.control.listener().as_raw_fd())?;
-        if let Some(index) = supervisor.log_unit() {
-            supervisor.feed(index, Event::Start);
-        }
         Ok(supervisor)
     }
 
     /// Runs to the end; the value is the container's exit code.
     pub fn run(mut self) -> i32 {
         self.begin_entry_hooks();
-        loop {
-            self.advance();
-            if self.shutdown.phase() == Phase::Ended {
-                return self.exit_code;
+        self.go_on()
+    }
+
+    /// One turn of the loop; the value is the exit code, at the end.
+    fn turn(&mut self) -> Option<i32> {
+        self.advance();
+        if self.shutdown.phase() == Phase::Ended {
+            self.remove_sockets();
+            return Some(self.exit_code);
+        }
+        self.arrange_sockets();
+        for fd in self.wait() {
+            self.dispatch(fd);
+        }
+        if std::mem::take(&mut self.more_to_reap) {
+            self.reap_batch();
+        }
+        self.deadlines();
+        None
+    }
+
+    /// Gives each listener to the service that takes it.
+    fn hand_out(&mut self, listeners: Vec<super::sockets::Bound>) {
+        for bound in listeners {
+            let taker = self.place_of(&bound.service);
+            if let Some(unit) = taker.and_then(|index| self.units.get_mut(index)) {
+                unit.listeners.push(Listener::new(bound));
             }
-            for fd in self.wait() {
-                self.dispatch(fd);
-            }
-            if std::mem::take(&mut self.more_to_reap) {
-                self.reap_batch();
-            }
-            self.deadlines();
         }
     }
 
@@ -254,6 +270,7 @@ impl Supervisor {
             .chain(probes)
             .chain(hook)
             .chain(self.leftovers_until)
+            .chain(self.sockets_deadline())
             .min();
         let to_deadline = next.map(|at| at.saturating_sub(self.now()));
         match to_deadline
@@ -275,10 +292,10 @@ impl Supervisor {
         if fd == self.signals.descriptor().as_raw_fd() {
             for request in self.signals.pending() {
                 match request {
-                    Request::Stop => self.stop_ordered(),
-                    Request::Reload => self.reload_all(),
-                    Request::Dump => self.dump(),
-                    Request::ChildEnded => self.reap_batch(),
+                    signal::Request::Stop => self.stop_ordered(),
+                    signal::Request::Reload => self.reload_all(),
+                    signal::Request::Dump => self.dump(),
+                    signal::Request::ChildEnded => self.reap_batch(),
                 }
             }
         } else if fd == self.notify.as_raw_fd() {
@@ -295,14 +312,24 @@ impl Supervisor {
                         self.control.drop_client(client);
                     }
                 }
-                Incoming::Gone => self.control.drop_client(fd),
+                Incoming::Gone => {
+                    self.control.drop_client(fd);
+                    self.asker_gone(fd);
+                }
                 Incoming::Requests(requests) => {
                     for request in requests {
-                        let reply = self.answer(request);
-                        self.control.reply(fd, &reply);
+                        let reply = match request {
+                            Ok(Request::Reexec { program }) => self.try_successor(program, fd),
+                            request => Some(self.answer(request)),
+                        };
+                        if let Some(reply) = reply {
+                            self.control.reply(fd, &reply);
+                        }
                     }
                 }
             }
+        } else {
+            self.socket_readable(fd);
         }
     }
 
@@ -316,6 +343,9 @@ impl Supervisor {
         let effects = unit.life.step(event, now);
         if before != std::mem::discriminant(&unit.life.state()) {
             unit.changed_at = now;
+        }
+        if matches!(event, Event::Exited { .. }) {
+            unit.demand_sees_end(now);
         }
         for effect in effects {
             self.carry_out(index, effect);
@@ -384,6 +414,7 @@ impl Supervisor {
         }
         self.probes_due(now);
         self.timers_due();
+        self.look_at_sockets();
         self.hook_deadline(now);
         self.leftovers_deadline(now);
     }
@@ -440,10 +471,13 @@ impl Supervisor {
         if !unit.start_pending {
             return false;
         }
-        // The service that takes its output need not be up: what is said meanwhile waits for it.
         let is_up = |other: &usize| {
             self.units.get(*other).is_some_and(|other| {
-                other.life.is_up() || unit.spec.log_service.as_ref() == Some(&other.spec.name)
+                // Whoever needs a service that waits for its first connection connects to it, and what is said
+                // to a service that takes the output waits for it.
+                other.life.is_up()
+                    || other.is_listening()
+                    || unit.spec.log_service.as_ref() == Some(&other.spec.name)
             })
         };
         unit.waits_for.iter().all(is_up)
@@ -453,7 +487,7 @@ impl Supervisor {
         let is_fine = |unit: &Unit| {
             // A service that starts only by order is no trouble while nobody orders it.
             let is_waited_for = unit.spec.starts || unit.life.is_wanted() || unit.start_pending;
-            unit.life.is_up() || !is_waited_for
+            unit.life.is_up() || !is_waited_for || unit.is_retired()
         };
         self.units.iter().all(is_fine)
     }

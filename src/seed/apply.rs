@@ -10,8 +10,6 @@ use super::secret::Secrets;
 use crate::config::paths::Paths;
 use crate::sys::file::{self, FileError, sync_around, write_atomic, write_unsynced};
 
-/// The account that owns the PBX's part of the volume.
-const ACCOUNT: &str = "asterisk";
 /// The account of the log service.
 const LOG_ACCOUNT: &str = "log";
 
@@ -110,7 +108,6 @@ pub fn list_seeds(seed: &Path) -> Result<Vec<String>, SeedError> {
 
 /// Looks at the volume.
 pub fn look(paths: &Paths, seeds: &[String]) -> Result<Found, SeedError> {
-    let volume = paths.volume();
     let schema_file = paths.state().join("schema");
     let schema = match std::fs::read_to_string(&schema_file) {
         Ok(text) => {
@@ -131,17 +128,17 @@ pub fn look(paths: &Paths, seeds: &[String]) -> Result<Found, SeedError> {
             });
         }
     };
-    let exists = |below: &str| volume.join(below).symlink_metadata().is_ok();
+    let exists = |below: &str| place(paths, below).symlink_metadata().is_ok();
     // An empty seed file is what a power cut leaves of one that had not reached the disk.
     let has_content = |below: &str| {
-        let found = volume.join(below).symlink_metadata();
+        let found = place(paths, below).symlink_metadata();
         found.is_ok_and(|metadata| !metadata.is_file() || metadata.len() > 0)
     };
     let places = PLACES
         .iter()
         .map(|place| place.path.to_owned())
         .filter(|path| exists(path));
-    let configuration = volume.join(CONFIGURATION);
+    let configuration = place(paths, CONFIGURATION);
     let is_empty = match std::fs::read_dir(&configuration) {
         Ok(mut entries) => entries.next().is_none(),
         Err(e) if e.kind() == io::ErrorKind::NotFound => true,
@@ -179,10 +176,10 @@ pub fn apply(
 ) -> Result<usize, SeedError> {
     // In a test's root there may be no such account; then everything stays ours.
     let ids = |name: &str| {
-        let account = nix::unistd::User::from_name(name).ok().flatten()?;
-        Some((account.uid.as_raw(), account.gid.as_raw()))
+        let account = crate::sys::account::user(name).ok().flatten()?;
+        Some((account.uid, account.gid))
     };
-    let (pbx, log) = (ids(ACCOUNT), ids(LOG_ACCOUNT));
+    let (pbx, log) = (ids(paths.pbx().name()), ids(LOG_ACCOUNT));
     let owner = |owner: Owner| match owner {
         Owner::Asterisk => pbx,
         Owner::Log => log,
@@ -195,7 +192,7 @@ pub fn apply(
     for action in actions {
         match action {
             Action::MakePlace(place) => {
-                let path = volume.join(place.path);
+                let path = self::place(paths, place.path);
                 std::fs::create_dir_all(&path).map_err(step("make", &path))?;
                 std::fs::set_permissions(&path, std::fs::Permissions::from_mode(place.mode))
                     .map_err(step("set the mode of", &path))?;
@@ -206,7 +203,7 @@ pub fn apply(
             }
             Action::AdoptOwner => {
                 if let Some((uid, gid)) = owner(Owner::Asterisk) {
-                    adopt(&volume, uid, gid, warnings);
+                    adopt(paths, uid, gid, warnings);
                 }
             }
             Action::BeginSeeding => {
@@ -220,6 +217,7 @@ pub fn apply(
                 let bytes = std::fs::read(&source).map_err(step("read", &source))?;
                 let bytes = match String::from_utf8(bytes) {
                     Ok(text) => {
+                        let text = paths.pbx().rename(&text);
                         let before = secrets.clone();
                         let filled = secrets
                             .fill(&text, &mut |buffer: &mut [u8]| getrandom::getrandom(buffer));
@@ -232,7 +230,7 @@ pub fn apply(
                     }
                     Err(binary) => binary.into_bytes(),
                 };
-                let target = volume.join(below);
+                let target = place(paths, below);
                 if let Some(parent) = target.parent() {
                     std::fs::create_dir_all(parent).map_err(step("make", parent))?;
                 }
@@ -261,6 +259,11 @@ pub fn apply(
     Ok(seeded)
 }
 
+/// A place of the volume; the plan names Asterisk's.
+fn place(paths: &Paths, below: &str) -> PathBuf {
+    paths.volume().join(paths.pbx().rename(below))
+}
+
 /// A file of PID 1's own.
 fn ours(mode: u32) -> file::Owner {
     let (uid, gid) = own_ids();
@@ -275,9 +278,9 @@ fn own_ids() -> (u32, u32) {
 }
 
 /// Gives the PBX's trees of a volume from elsewhere to our account. Links are changed, not followed.
-fn adopt(volume: &Path, uid: u32, gid: u32, warnings: &mut Vec<String>) {
+fn adopt(paths: &Paths, uid: u32, gid: u32, warnings: &mut Vec<String>) {
     let trees = PLACES.iter().filter(|place| place.owner == Owner::Asterisk);
-    let mut pending: Vec<PathBuf> = trees.map(|place| volume.join(place.path)).collect();
+    let mut pending: Vec<PathBuf> = trees.map(|tree| place(paths, tree.path)).collect();
     let mut failures = 0;
     while let Some(path) = pending.pop() {
         if lchown(&path, Some(uid), Some(gid)).is_err() {
@@ -291,7 +294,8 @@ fn adopt(volume: &Path, uid: u32, gid: u32, warnings: &mut Vec<String>) {
     }
     if failures > 0 {
         warnings.push(format!(
-            "{failures} files of /srv could not be given to the account `{ACCOUNT}`; it may be unable to read them"
+            "{failures} files of /srv could not be given to the account `{}`; it may be unable to read them",
+            paths.pbx().name()
         ));
     }
 }

@@ -1,21 +1,43 @@
 //! The two clocks: monotonic time for decisions, wall time for people.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use time::{OffsetDateTime, UtcOffset};
 
-/// Monotonic time since it was started.
+/// Monotonic time since it was started. It holds when that was on the machine's clock (clock_gettime(2),
+/// CLOCK_MONOTONIC), so that another binary of the same process can go on with it.
 #[derive(Debug, Clone, Copy)]
-pub struct Stopwatch(Instant);
+pub struct Stopwatch(Duration);
 
 impl Stopwatch {
     pub fn start() -> Stopwatch {
-        Stopwatch(Instant::now())
+        Stopwatch(monotonic())
+    }
+
+    /// One that was started at this moment of the machine's clock.
+    pub fn since(began: Duration) -> Stopwatch {
+        Stopwatch(began)
+    }
+
+    /// The moment of the machine's clock at which it was started.
+    pub fn began(&self) -> Duration {
+        self.0
     }
 
     pub fn elapsed(&self) -> Duration {
-        self.0.elapsed()
+        monotonic().saturating_sub(self.0)
     }
+}
+
+fn monotonic() -> Duration {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: it writes into the local. The clock is always there, so that it cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
 }
 
 /// Now, as RFC 3339 in UTC with milliseconds.
@@ -39,6 +61,17 @@ fn text_of(time: OffsetDateTime) -> String {
         clock.second(),
         clock.millisecond()
     )
+}
+
+/// Nanoseconds since 1970 as a moment.
+pub fn from_nanos(nanoseconds: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(nanoseconds))
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// A moment as nanoseconds since 1970.
+pub fn to_nanos(moment: OffsetDateTime) -> i64 {
+    i64::try_from(moment.unix_timestamp_nanos()).unwrap_or_default()
 }
 
 /// Now, in UTC.

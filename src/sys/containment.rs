@@ -12,6 +12,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 use super::process::ProcessHandle;
 
@@ -23,7 +24,7 @@ pub const VARIABLE: &str = "SWITCHHOOK_SERVICE";
 const MOST_WALKS: usize = 8;
 
 /// How services are told apart.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Containment {
     /// Below this directory of cgroup v2.
     Cgroup(PathBuf),

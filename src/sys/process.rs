@@ -7,8 +7,10 @@ mod capability;
 mod child;
 mod stage;
 
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
@@ -157,6 +159,20 @@ pub fn resolve(program: &str, path: &str) -> Option<PathBuf> {
     path.split(':')
         .map(|dir| Path::new(dir).join(program))
         .find(|candidate| candidate.is_file())
+}
+
+/// Becomes another program with the same pid, descriptors and environment (execv(3)). Comes back only when that failed.
+pub fn replace(program: &Path, arguments: &[OsString]) -> io::Error {
+    let words =
+        std::iter::once(program.as_os_str()).chain(arguments.iter().map(OsString::as_os_str));
+    let words: Result<Vec<CString>, _> = words.map(|word| CString::new(word.as_bytes())).collect();
+    let Some((name, words)) = words.ok().and_then(|w| Some((w.first()?.clone(), w))) else {
+        return io::ErrorKind::InvalidInput.into();
+    };
+    match nix::unistd::execv(&name, &words) {
+        Ok(never) => match never {},
+        Err(errno) => errno.into(),
+    }
 }
 
 /// Forks and executes. The parent must watch `outcome` and reap the pid.

@@ -38,6 +38,13 @@ impl Signals {
         self.0.get_read().as_fd()
     }
 
+    /// Waits until a signal has come.
+    pub fn wait(&self) {
+        let readable = nix::poll::PollFlags::POLLIN;
+        let mut fds = [nix::poll::PollFd::new(self.descriptor(), readable)];
+        let _ = nix::poll::poll(&mut fds, nix::poll::PollTimeout::NONE);
+    }
+
     /// What has come since the last call. Signals of one kind may have been merged by the kernel.
     pub fn pending(&mut self) -> Vec<Request> {
         // Empties the pair; the signals themselves are kept as flags.
@@ -61,6 +68,16 @@ impl Signals {
             Ok(None) | Err(_) => self.0.pending().filter_map(request).collect(),
         }
     }
+}
+
+/// Lets signals wait: none is lost while another binary takes over and has no handlers yet.
+pub fn block_all() {
+    let _ = nix::sys::signal::SigSet::all().thread_block();
+}
+
+/// Lets them come again.
+pub fn unblock_all() {
+    let _ = nix::sys::signal::SigSet::all().thread_unblock();
 }
 
 fn request(signal: i32) -> Option<Request> {

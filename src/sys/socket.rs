@@ -22,6 +22,7 @@ pub struct BindOptions {
     pub mode: u32,
     pub owner: Option<(u32, u32)>,
     pub free_bind: bool,
+    pub reuse_port: bool,
     pub backlog: u32,
 }
 
@@ -60,8 +61,22 @@ pub fn bind_listener(what: &Listen, options: BindOptions) -> io::Result<OwnedFd>
 }
 
 fn bind_unix(path: &Path, kind: SockType, options: BindOptions) -> io::Result<OwnedFd> {
-    if let Some(parent) = path.parent() {
+    if let Some(name) = path.as_os_str().as_encoded_bytes().strip_prefix(b"@") {
+        let fd = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
+        bind(fd.as_raw_fd(), &UnixAddr::new_abstract(name)?)?;
+        if kind != SockType::Datagram {
+            listen(&fd, backlog(options))?;
+        }
+        return Ok(fd);
+    }
+    if let Some(parent) = path.parent()
+        && !parent.exists()
+    {
         std::fs::create_dir_all(parent)?;
+        // Whoever owns the socket keeps its other files beside it, as tmpfiles.d(5) would have it.
+        if let Some((uid, gid)) = options.owner {
+            std::os::unix::fs::chown(parent, Some(uid), Some(gid))?;
+        }
     }
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
@@ -90,6 +105,9 @@ fn bind_net(address: SocketAddr, kind: SockType, options: BindOptions) -> io::Re
     if options.free_bind {
         setsockopt(&fd, sockopt::IpFreebind, &true)?;
     }
+    if options.reuse_port {
+        setsockopt(&fd, sockopt::ReusePort, &true)?;
+    }
     match address {
         SocketAddr::V4(v4) => bind(fd.as_raw_fd(), &SockaddrIn::from(v4))?,
         SocketAddr::V6(v6) => bind(fd.as_raw_fd(), &SockaddrIn6::from(v6))?,
@@ -113,6 +131,7 @@ pub fn bind_notify(path: &Path) -> io::Result<OwnedFd> {
         mode: 0o666,
         owner: None,
         free_bind: false,
+        reuse_port: false,
         backlog: 0,
     };
     let fd = bind_unix(path, SockType::Datagram, options)?;
@@ -195,6 +214,13 @@ pub fn receive_with_descriptors(from: RawFd) -> io::Result<Option<(Vec<u8>, Vec<
         buffer.get(..length).unwrap_or_default().to_vec(),
         fds,
     )))
+}
+
+/// Whether somebody waits on a listener, or a datagram on a socket. Never waits.
+pub fn is_waiting(fd: RawFd) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut asked = [PollFd::new(borrow(fd), PollFlags::POLLIN)];
+    poll(&mut asked, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
 /// The descriptors that our supervisor passed to us, with their names (sd_listen_fds(3)).

@@ -6,6 +6,7 @@
 mod field;
 mod text;
 
+use serde::{Deserialize, Serialize};
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time, UtcOffset, Weekday};
 
 use field::Field;
@@ -16,7 +17,7 @@ const FIRST_YEAR: i32 = 1970;
 const LAST_YEAR: i32 = 2199;
 
 /// Moments that recur: all that match every field.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Calendar {
     /// Bit 0 is Monday; all seven mean any day.
     weekdays: u8,

@@ -2,10 +2,12 @@
 //!
 //! Who tests them asks the system; here is only what is to be asked and what the answers mean.
 
+use serde::{Deserialize, Serialize};
+
 use super::value;
 
 /// What is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Question {
     /// `ConditionPathExists=`: something is at this absolute path.
     PathExists(String),
@@ -14,7 +16,7 @@ pub enum Question {
 }
 
 /// One condition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
     pub question: Question,
     /// `!`: the answer must be no.

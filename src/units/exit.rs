@@ -1,7 +1,9 @@
 //! How a process ended, as restart policies look at it.
 
+use serde::{Deserialize, Serialize};
+
 /// How a process ended (wait(2)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
     Code(i32),
     Signal(i32),
@@ -31,7 +33,7 @@ impl std::fmt::Display for Exit {
 }
 
 /// Ends that a unit lists by exit code or signal.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitSet {
     pub codes: Vec<i32>,
     pub signals: Vec<i32>,

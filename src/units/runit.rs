@@ -47,6 +47,7 @@ pub fn read(name: &str, directory: &RunitDirectory) -> (Option<ServiceSpec>, Vec
     spec.kill_mode = KillMode::Mixed;
     spec.working_directory = Some(directory.home.clone());
     spec.starts = !directory.files.contains_key("down");
+    spec.is_installed = spec.starts;
     for (file, field) in [("finish", &mut spec.finish), ("check", &mut spec.check)] {
         let Some(found) = directory.files.get(file) else {
             continue;

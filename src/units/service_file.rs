@@ -29,6 +29,7 @@ pub fn read(name: &str, sources: &[Source]) -> (Option<ServiceSpec>, Vec<Finding
             Ok(()) | Err(_) => {}
         }
     }
+    spec.is_installed = assignments.iter().any(|a| a.section == "Install");
     spec.expands = true;
     // Its other keys alone mean nothing.
     spec.probe = spec.probe.filter(|probe| !probe.path.is_empty());
@@ -58,6 +59,10 @@ pub fn read(name: &str, sources: &[Source]) -> (Option<ServiceSpec>, Vec<Finding
 }
 
 fn assign(spec: &mut ServiceSpec, directory_mode: &mut u32, a: &Assignment) -> Result<(), String> {
+    if a.section == "Install" {
+        // That there is such a section is what counts; targets mean nothing here.
+        return Ok(());
+    }
     let text = value::specifiers(&a.value, &spec.name, ".service")?;
     let text = text.as_str();
     match a.key.as_str() {

@@ -108,7 +108,9 @@ pub fn read_all(origins: Origins<'_>) -> (UnitSet, Vec<Finding>) {
     }
     read_directories(origins, &mut set, &mut findings);
     join_sockets(origins, &mut set, &mut findings);
+    spell_as_the_pbx(origins, &mut set, &mut findings);
     bind_once(origins, &mut set, &mut findings);
+    join_demand(&mut set);
     join_order(origins, &mut set, &mut findings);
     join_timers(origins, &mut set, &mut findings);
     (set, findings)
@@ -186,7 +188,7 @@ fn join_sockets(origins: Origins<'_>, set: &mut UnitSet, findings: &mut Vec<Find
     }
     for socket in &set.sockets {
         // A service that cannot be used has been told of.
-        if !origins.define(&socket.service) {
+        if !origins.define(&socket.service) && !socket.is_generated {
             let text = format!(
                 "no service `{}` takes this socket; it is not bound",
                 socket.service
@@ -202,6 +204,81 @@ fn join_sockets(origins: Origins<'_>, set: &mut UnitSet, findings: &mut Vec<Find
             .iter()
             .any(|service| service.name == socket.service)
     });
+}
+
+/// What the PBX's own configuration says of its sockets goes over what a unit says: the PBX takes no other.
+fn spell_as_the_pbx(origins: Origins<'_>, set: &mut UnitSet, findings: &mut Vec<Finding>) {
+    let generated: Vec<(String, Listen)> = set
+        .sockets
+        .iter()
+        .filter(|socket| socket.is_generated)
+        .flat_map(|socket| {
+            socket
+                .listeners
+                .iter()
+                .map(|l| (socket.service.clone(), l.clone()))
+        })
+        .collect();
+    let mut covered = Vec::new();
+    for socket in set.sockets.iter_mut().filter(|socket| !socket.is_generated) {
+        let file = format!("{}.socket", socket.name);
+        let service = &socket.service;
+        socket.listeners.retain_mut(|listener| {
+            let own = generated.iter().filter(|(of, _)| of == service);
+            for (_, wanted) in own {
+                if resolved(listener) == resolved(wanted) {
+                    covered.push(wanted.clone());
+                    if listener != wanted {
+                        let text = format!(
+                            "bound as `{wanted}`, for `{service}` takes its socket by that name only"
+                        );
+                        let word = written(listener);
+                        let finding =
+                            origins.finding(&file, LISTEN_KEYS, &word, Severity::Ignored, text);
+                        findings.push(finding);
+                        *listener = wanted.clone();
+                    }
+                } else if overlap(listener, wanted) {
+                    let text = format!(
+                        "not bound: by its configuration `{service}` listens on `{wanted}`, and takes no other"
+                    );
+                    let word = written(listener);
+                    findings.push(origins.finding(&file, LISTEN_KEYS, &word, Severity::Ignored, text));
+                    return false;
+                }
+            }
+            true
+        });
+    }
+    for socket in set.sockets.iter_mut().filter(|socket| socket.is_generated) {
+        socket
+            .listeners
+            .retain(|listener| !covered.contains(listener));
+    }
+}
+
+/// Two addresses that the kernel does not let listen side by side.
+fn overlap(a: &Listen, b: &Listen) -> bool {
+    match (a, b) {
+        (Listen::Tcp(a), Listen::Tcp(b)) => {
+            a.port() == b.port() && (a.ip().is_unspecified() || b.ip().is_unspecified())
+        }
+        _ => false,
+    }
+}
+
+/// A service that somebody has to knock for: it has sockets, and nothing says that it starts with the rest.
+fn join_demand(set: &mut UnitSet) {
+    for service in &mut set.services {
+        let own = set
+            .sockets
+            .iter()
+            .any(|socket| socket.service == service.name && !socket.is_generated);
+        if own && !service.is_installed && !service.is_log {
+            service.on_demand = true;
+            service.starts = false;
+        }
+    }
 }
 
 /// Two units that listen on the same address: the first one has it.
@@ -253,10 +330,8 @@ fn resolved(listener: &Listen) -> Listen {
 
 fn written(listener: &Listen) -> String {
     match listener {
-        Listen::UnixStream(path) | Listen::UnixDatagram(path) | Listen::UnixSequential(path) => {
-            path.clone()
-        }
         Listen::Tcp(address) | Listen::Udp(address) => address.to_string(),
+        unix => unix.path().unwrap_or_default().to_owned(),
     }
 }
 

@@ -3,10 +3,15 @@
 //! Pure. Invariant: a spec has at least one listener.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use super::spec::{Finding, Listen, Severity, SocketSpec};
 use super::unit_file::{self, Assignment, Source};
 use super::value;
+
+/// systemd's own limit on starts by connections (systemd.socket(5)).
+const TRIGGER_INTERVAL: Duration = Duration::from_secs(2);
+const TRIGGER_BURST: u32 = 20;
 
 /// Reads the socket unit `name` (without suffix) from its file and drop-ins.
 pub fn read(name: &str, sources: &[Source]) -> (Option<SocketSpec>, Vec<Finding>) {
@@ -23,6 +28,9 @@ pub fn read(name: &str, sources: &[Source]) -> (Option<SocketSpec>, Vec<Finding>
         reuse_port: false,
         remove_on_stop: false,
         descriptor_name: None,
+        trigger_interval: TRIGGER_INTERVAL,
+        trigger_burst: TRIGGER_BURST,
+        is_generated: false,
     };
     for assignment in &assignments {
         match assign(&mut spec, assignment) {
@@ -79,6 +87,20 @@ fn assign(spec: &mut SocketSpec, a: &Assignment) -> Result<(), String> {
             }
             spec.descriptor_name = Some(text.to_owned()).filter(|name| !name.is_empty());
         }
+        "TriggerLimitIntervalSec" => {
+            spec.trigger_interval = value::time_span(text)?.unwrap_or(Duration::MAX);
+        }
+        "TriggerLimitBurst" => {
+            spec.trigger_burst = text
+                .parse()
+                .map_err(|_| format!("`{text}` is not a number"))?;
+        }
+        "X-Role" if text == "pbx" => spec.is_generated = true,
+        "X-Role" => {
+            return Err(format!(
+                "`{text}` is not a role of a socket; the only one is `pbx`"
+            ));
+        }
         "Service" => spec.service = text.trim_end_matches(".service").to_owned(),
         "SocketUser" => spec.user = Some(text.to_owned()).filter(|name| !name.is_empty()),
         "SocketGroup" => spec.group = Some(text.to_owned()).filter(|name| !name.is_empty()),
@@ -105,9 +127,15 @@ enum Address {
     Net(SocketAddr),
 }
 
-/// `/path`, `port`, `ipv4:port`, `[ipv6]:port`.
+/// `/path`, `@abstract`, `port`, `ipv4:port`, `[ipv6]:port`.
 fn address(text: &str) -> Result<Address, String> {
-    if text.starts_with('/') {
+    // The kernel's room for a name (unix(7)), less the terminating zero byte.
+    if text.starts_with(['/', '@']) && text.len() > 107 {
+        return Err(format!(
+            "`{text}` is longer than the 107 bytes of a socket's name"
+        ));
+    }
+    if text.starts_with('/') || (text.starts_with('@') && text.len() > 1) {
         return Ok(Address::Path(text.to_owned()));
     }
     if let Ok(port) = text.parse::<u16>() {
@@ -116,9 +144,9 @@ fn address(text: &str) -> Result<Address, String> {
             port,
         )));
     }
-    text.parse()
-        .map(Address::Net)
-        .map_err(|_| format!("`{text}` is not a path, a port, `address:port` or `[ipv6]:port`"))
+    text.parse().map(Address::Net).map_err(|_| {
+        format!("`{text}` is not a path, a port, an `@` name, `address:port` or `[ipv6]:port`")
+    })
 }
 
 #[cfg(test)]
@@ -170,13 +198,29 @@ mod tests {
             "ListenSequentialPacket=/run/x/seq\nAccept=no\nReusePort=yes\nRemoveOnStop=yes\nFileDescriptorName=http\n",
         );
         let spec = spec.unwrap();
-        assert_eq!(findings.len(), 3, "{findings:?}");
+        assert!(findings.is_empty(), "{findings:?}");
         assert_eq!(
             spec.listeners,
             [Listen::UnixSequential("/run/x/seq".into())]
         );
         assert!(spec.reuse_port && spec.remove_on_stop);
         assert_eq!(spec.descriptor_name.as_deref(), Some("http"));
+    }
+
+    #[test]
+    fn names_of_the_abstract_namespace_and_limits() {
+        let (spec, findings) =
+            one("ListenStream=@door\nTriggerLimitIntervalSec=5s\nTriggerLimitBurst=3\n");
+        let spec = spec.unwrap();
+        assert!(findings.is_empty(), "{findings:?}");
+        assert_eq!(spec.listeners, [Listen::UnixStream("@door".into())]);
+        assert_eq!(
+            (spec.trigger_interval.as_secs(), spec.trigger_burst),
+            (5, 3)
+        );
+        assert!(one("ListenStream=@\n").0.is_none());
+        let long = format!("ListenStream=/{}\n", "x".repeat(107));
+        assert!(one(&long).0.is_none());
     }
 
     #[test]

@@ -4,25 +4,33 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, UtcOffset};
 
 use super::calendar::Calendar;
 
 /// One timer unit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct TimerSpec {
     /// Unit name without its suffix.
     pub name: String,
     /// The service that it starts, without suffix.
+    #[serde(rename = "Unit")]
     pub service: String,
+    #[serde(rename = "OnCalendar")]
     pub calendars: Vec<Calendar>,
     /// After the appliance's start (`OnBootSec=`, `OnStartupSec=`, `OnActiveSec=`); once each.
+    #[serde(rename = "OnBootSec")]
     pub after_boot: Vec<Duration>,
     /// After the service's last start (`OnUnitActiveSec=`).
+    #[serde(rename = "OnUnitActiveSec")]
     pub after_start: Vec<Duration>,
     /// After the service's last end (`OnUnitInactiveSec=`).
+    #[serde(rename = "OnUnitInactiveSec")]
     pub after_end: Vec<Duration>,
     /// Each elapse is put off by a random time up to this.
+    #[serde(rename = "RandomizedDelaySec")]
     pub random_delay: Duration,
     /// A calendar moment that passed while the appliance was down is made up for.
     pub persistent: bool,

@@ -20,4 +20,5 @@ mod hooks;
 mod kill;
 mod liveness;
 mod registration;
+mod sockets;
 mod stop;

@@ -1,4 +1,4 @@
-//! A harness that runs `switchhook init` below a temporary root and waits for what it says.
+//! A harness that runs PID 1 below a temporary root and waits for what it says.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -14,6 +14,8 @@ use nix::unistd::Pid;
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_switchhook");
+/// PID 1; it looks for the other in its own directory.
+pub const INIT: &str = env!("CARGO_BIN_EXE_switchhook-init");
 
 /// A temporary root, laid out as the image is.
 pub struct Root {
@@ -98,7 +100,14 @@ impl Root {
     }
 
     pub fn start(&self) -> Appliance<'_> {
-        self.start_by(Command::new(BINARY))
+        self.start_by(Command::new(INIT))
+    }
+
+    /// By the word `switchhook init`.
+    pub fn start_by_command(&self) -> Appliance<'_> {
+        let mut command = Command::new(BINARY);
+        command.arg("init");
+        self.start_by(command)
     }
 
     /// Started by somebody without any privilege.
@@ -115,8 +124,9 @@ impl Root {
             }
         }
         // The test's own build directory may be closed to others.
-        let binary = self.path("switchhook");
-        std::fs::copy(BINARY, &binary).unwrap();
+        let binary = self.path("switchhook-init");
+        std::fs::copy(INIT, &binary).unwrap();
+        std::fs::copy(BINARY, self.path("switchhook")).unwrap();
         let mut command = Command::new("setpriv");
         command
             .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
@@ -126,7 +136,7 @@ impl Root {
 
     fn start_by(&self, mut command: Command) -> Appliance<'_> {
         let mut child = command
-            .args(["init", "--root"])
+            .arg("--root")
             .arg(self.dir.path())
             .env_clear()
             .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")

@@ -7,15 +7,20 @@
 
 mod appliance;
 mod bad_input;
+mod definitions;
 mod docs;
 mod hooks;
 mod log;
 mod notify;
 mod phone;
+mod prepare;
 mod readiness;
+mod reexec;
+mod rescue;
 mod rooms;
 mod runit;
 mod sample_units;
+mod sockets;
 mod stages;
 mod supervision;
 mod timers;

@@ -8,12 +8,19 @@ const PURE: &[&str] = &[
     "asterisk/conf/edit.rs",
     "asterisk/conf/resolve.rs",
     "asterisk/conf/scan.rs",
+    "asterisk/listeners.rs",
+    "asterisk/listeners/settings.rs",
     "config.rs",
+    "config/accounts.rs",
+    "config/pbx.rs",
     "config/registry.rs",
     "health.rs",
+    "init/arguments.rs",
+    "init/demand.rs",
     "init/hooks.rs",
     "init/order.rs",
     "init/pulse.rs",
+    "init/report.rs",
     "init/service.rs",
     "init/service/ending.rs",
     "init/service/restart.rs",
@@ -41,6 +48,7 @@ const PURE: &[&str] = &[
     "units/calendar/text.rs",
     "units/capability.rs",
     "units/condition.rs",
+    "units/diff.rs",
     "units/directives.rs",
     "units/exit.rs",
     "units/expand.rs",
@@ -86,6 +94,8 @@ fn pure_rooms_name_nothing_foreign() {
             .lines()
             .filter(|line| !line.trim_start().starts_with("//"))
         {
+            // `std::os::unix::` is no `nix::`.
+            let line = line.replace("std::os::unix::", "");
             for foreign in FOREIGN {
                 assert!(!line.contains(foreign), "{file} names {foreign}: {line}");
             }

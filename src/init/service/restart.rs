@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Exit, Moment};
 use crate::units::exit::ExitSet;
 use crate::units::spec::{CrashLoop, Restart, ServiceSpec};
@@ -23,7 +25,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(60);
 const OFTEN: u32 = 5;
 
 /// A service's restart directives and what it needs to remember for them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
     restart: Restart,
     pause: Option<Duration>,
@@ -62,6 +64,15 @@ impl Policy {
             crash_loop: spec.crash_loop,
             starts: Vec::new(),
             failures: 0,
+        }
+    }
+
+    /// These directives, with what the earlier ones had counted.
+    pub fn remembering(self, earlier: &Policy) -> Policy {
+        Policy {
+            starts: earlier.starts.clone(),
+            failures: earlier.failures,
+            ..self
         }
     }
 

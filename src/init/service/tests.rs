@@ -155,6 +155,27 @@ fn a_restart_order_stops_and_starts_once() {
 }
 
 #[test]
+fn a_restart_order_forgets_failures() {
+    let mut s = running("Restart=always");
+    let mut now = at(10);
+    for _ in 0..3 {
+        now += at(1);
+        s.step(died(1), now);
+        now = s.deadline().unwrap_or(now);
+        s.step(Event::Deadline, now);
+        s.step(Event::Restart, now);
+        s.step(died(0), now);
+        s.step(Event::Executed, now);
+        let effects = s.step(died(1), now);
+        let pause = Duration::ZERO;
+        assert!(
+            effects.contains(&Effect::Note(Note::Restarting { pause })),
+            "{effects:?}"
+        );
+    }
+}
+
+#[test]
 fn a_start_during_the_stop_is_kept_for_after_it() {
     let mut s = running("Type=notify");
     s.step(Event::Stop, at(10));

@@ -4,13 +4,15 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Exit;
 
 /// A point in time: the duration since PID 1 started.
 pub type Moment = Duration;
 
 /// The commands around a service's program (systemd.service(5)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// `ExecStartPre=`: all must succeed before the program is started.
     Before,
@@ -23,7 +25,7 @@ pub enum Stage {
 }
 
 /// Where a service is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum State {
     /// Nothing runs and nothing is pending.
     Idle,

@@ -203,6 +203,7 @@ impl Supervisor {
             }
             Role::Main(_)
             | Role::Hook
+            | Role::Trial
             | Role::Stage(_)
             | Role::Check(_)
             | Role::Control { .. }
@@ -312,6 +313,7 @@ impl Supervisor {
                 self.timers_see_end(index);
             }
             Role::Hook => self.hook_ended(exit),
+            Role::Trial => self.trial_ended(exit),
             Role::Stage(index) => self.stage_command_ended(index, exit),
             Role::Check(index) => {
                 let ok = exit.is_success();

@@ -3,7 +3,8 @@
 use nix::unistd::Pid;
 
 use super::{Role, Supervisor};
-use crate::init::control::{Reply, Request, SCHEMA, ServiceStatus, Status};
+use crate::init::control::{Reply, Request, SCHEMA, ServiceStatus, SocketStatus, Status};
+use crate::init::demand::Use;
 use crate::init::service::{Event, Moment, State};
 use crate::init::shutdown::Phase;
 use crate::logd::syslog::{NOTICE, WARNING};
@@ -28,6 +29,12 @@ impl Supervisor {
         }
         let (service, order) = match &request {
             Request::Status => return Reply::Status(self.status()),
+            #[cfg(debug_assertions)]
+            #[allow(clippy::panic, reason = "ordered, and only in builds for tests")]
+            Request::Panic => panic!("by order"),
+            // Answered when its trial run has ended.
+            Request::Reexec { .. } => return Reply::Done,
+            Request::ReloadDefinitions { dry_run } => return self.reload_definitions(*dry_run),
             Request::Start { service } => (service, "start"),
             Request::Stop { service } => (service, "stop"),
             Request::Restart { service } => (service, "restart"),
@@ -36,14 +43,11 @@ impl Supervisor {
             Request::Once { service } => (service, "once"),
             Request::Signal { service, .. } => (service, "a signal"),
         };
-        let Some(index) = self
-            .units
-            .iter()
-            .position(|unit| unit.spec.name == *service)
-        else {
+        let Some(index) = self.place_of(service) else {
             let known: Vec<&str> = self
                 .units
                 .iter()
+                .filter(|unit| !unit.is_retired())
                 .map(|unit| unit.spec.name.as_str())
                 .collect();
             let reason = format!(
@@ -64,11 +68,13 @@ impl Supervisor {
             .say(NOTICE, format!("{service}: {order} was ordered"));
         match request {
             Request::Start { .. } => {
+                self.order_demand(index, true);
                 if let Some(unit) = self.units.get_mut(index) {
                     unit.start_pending = true;
                 }
             }
             Request::Stop { .. } => {
+                self.order_demand(index, false);
                 if let Some(unit) = self.units.get_mut(index) {
                     unit.start_pending = false;
                 }
@@ -85,7 +91,9 @@ impl Supervisor {
                 self.order_signal(index, signal);
             }
             Request::Reload { .. } => self.run_helper(index, Role::Reload(index)),
-            Request::Status => {}
+            #[cfg(debug_assertions)]
+            Request::Panic => {}
+            Request::Status | Request::ReloadDefinitions { .. } | Request::Reexec { .. } => {}
         }
         Reply::Done
     }
@@ -127,15 +135,25 @@ impl Supervisor {
             services: self
                 .units
                 .iter()
+                .filter(|unit| !unit.is_retired() || unit.life.is_alive())
                 .map(|unit| service_status(unit, self.now()))
                 .collect(),
         }
     }
 }
 
+fn socket_status(listener: &super::sockets::Listener) -> SocketStatus {
+    SocketStatus {
+        unit: listener.bound.unit.clone(),
+        address: listener.bound.address.to_string(),
+        unused: listener.used == Use::Unused,
+    }
+}
+
 fn service_status(unit: &super::Unit, now: Moment) -> ServiceStatus {
     let state = match unit.life.state() {
         State::Idle if unit.start_pending => "waiting",
+        State::Idle | State::Finished { ok: true } if unit.is_listening() => "listening",
         State::Idle => "stopped",
         State::Preparing { .. } | State::Starting { .. } | State::Completing { .. } => "starting",
         State::Running { .. } => "running",
@@ -165,5 +183,6 @@ fn service_status(unit: &super::Unit, now: Moment) -> ServiceStatus {
             .clone()
             .or_else(|| unit.life.last_exit().map(|exit| exit.to_string())),
         status: unit.status.clone(),
+        sockets: unit.listeners.iter().map(socket_status).collect(),
     }
 }

@@ -45,11 +45,16 @@ impl LogPipe {
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
         // A smaller pipe works as well.
         let _ = fcntl(&write, FcntlArg::F_SETPIPE_SZ(ROOM));
+        LogPipe::resume(read, Some(write))
+    }
+
+    /// One that an earlier binary of PID 1 made.
+    pub fn resume(read: OwnedFd, write: Option<OwnedFd>) -> std::io::Result<LogPipe> {
         let nowhere = std::fs::File::options().write(true).open("/dev/null")?;
         Ok(LogPipe {
             nowhere: nowhere.into(),
             read,
-            write: Some(write),
+            write,
             diversion: Diversion::None,
         })
     }
@@ -92,15 +97,20 @@ impl Supervisor {
             let Some(unit) = self.units.get(index) else {
                 continue;
             };
-            let (Some(pipe), Some(taker)) = (&unit.log_pipe, &unit.spec.log_service) else {
+            let Some(pipe) = &unit.log_pipe else {
                 continue;
             };
-            let taker = self.units.iter().find(|unit| unit.spec.name == *taker);
+            // A new definition may have taken the taker away from the process that runs.
+            let taker = unit.spec.log_service.as_ref();
+            let taker = self
+                .units
+                .iter()
+                .find(|unit| taker == Some(&unit.spec.name));
             let is_away = taker.is_none_or(|taker| taker.life.is_away() && !taker.start_pending);
             let is_alive = unit.life.is_alive();
             match (is_away, pipe.diversion) {
                 (true, Diversion::None) => {
-                    self.turn(index, Diversion::Waits);
+                    self.divert(index, Diversion::Waits);
                     if is_alive && !self.shutdown.is_stopping() {
                         let name = self.name(index);
                         let text =
@@ -108,14 +118,14 @@ impl Supervisor {
                         self.journal.say(NOTICE, text);
                     }
                 }
-                (false, Diversion::Waits | Diversion::Full) => self.turn(index, Diversion::None),
+                (false, Diversion::Waits | Diversion::Full) => self.divert(index, Diversion::None),
                 (true, Diversion::Waits | Diversion::Full) | (false, Diversion::None) => {}
             }
         }
     }
 
     /// Watches what the new step of the diversion waits for, and nothing else.
-    fn turn(&mut self, index: usize, next: Diversion) {
+    fn divert(&mut self, index: usize, next: Diversion) {
         let Some(unit) = self.units.get_mut(index) else {
             return;
         };
@@ -172,21 +182,21 @@ impl Supervisor {
             let was_full = pipe.diversion == Diversion::Full;
             match pour(pipe.read.as_fd(), into.as_fd()) {
                 // Room was made: what comes next is to be waited for again.
-                Moved::Bytes(_) if was_full => self.turn(index, Diversion::Waits),
+                Moved::Bytes(_) if was_full => self.divert(index, Diversion::Waits),
                 Moved::Bytes(_) => {}
                 // Something waits, or we would not be here, so it is the target that takes nothing.
                 Moved::Stuck if is_readable(pipe.read.as_fd()) => {
-                    self.turn(index, Diversion::Full);
+                    self.divert(index, Diversion::Full);
                     break;
                 }
                 Moved::Stuck => {
                     if was_full {
-                        self.turn(index, Diversion::Waits);
+                        self.divert(index, Diversion::Waits);
                     }
                     break;
                 }
                 Moved::End => {
-                    self.turn(index, Diversion::None);
+                    self.divert(index, Diversion::None);
                     if let Some(unit) = self.units.get_mut(index) {
                         unit.log_pipe = None;
                     }

@@ -50,7 +50,7 @@ impl Supervisor {
                 | Role::Check(index)
                 | Role::Control { index, .. },
             ) => allowed(index, &[NotifyAccess::Exec, NotifyAccess::All]),
-            Some(Role::Hook | Role::Cut) => None,
+            Some(Role::Hook | Role::Trial | Role::Cut) => None,
             // Only worth the look at the process when some unit lets all of its processes speak.
             None => self.units.iter().find_map(|unit| {
                 let index = allowed(unit.index, &[NotifyAccess::All])?;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::Supervisor;
+use crate::init::resume::TimerState;
 use crate::init::shutdown::Phase;
 use crate::logd::syslog::{INFO, WARNING};
-use crate::sys::clock::{local_offset, wall_now};
+use crate::sys::clock::{from_nanos, local_offset, to_nanos, wall_now};
 use crate::sys::file::{Owner, write_atomic};
 use crate::units::timer::{History, TimerSpec};
 
@@ -19,7 +20,7 @@ use crate::units::timer::{History, TimerSpec};
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A timer under supervision.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Timer {
     spec: TimerSpec,
     service: usize,
@@ -38,25 +39,53 @@ impl Timer {
             last_end: None,
         }
     }
+
+    /// What a next binary of PID 1 needs of it.
+    pub fn state(&self) -> TimerState {
+        TimerState {
+            name: self.spec.name.clone(),
+            due: self.due.map(to_nanos),
+            last_start: self.last_start.map(to_nanos),
+            last_end: self.last_end.map(to_nanos),
+        }
+    }
+
+    /// The same timer with its service in another place.
+    pub fn moved_to(&self, service: usize) -> Timer {
+        Timer {
+            service,
+            ..self.clone()
+        }
+    }
+
+    /// Whether this is what the timer was made of.
+    pub fn is_defined_by(&self, spec: &TimerSpec) -> bool {
+        self.spec == *spec
+    }
 }
 
 impl Supervisor {
-    /// Reads what lasts and arms every timer; once, when the services start.
+    /// Begins every timer; once, when the services start.
     pub(super) fn begin_timers(&mut self) {
         for index in 0..self.timers.len() {
-            let remembered = self.timer_file(index).and_then(|file| {
-                let text = std::fs::read_to_string(file).ok()?;
-                OffsetDateTime::from_unix_timestamp(text.trim().parse().ok()?).ok()
-            });
-            if let Some(timer) = self.timers.get_mut(index) {
-                timer.last_start = remembered;
-            }
-            if remembered.is_none() {
-                // From now on a moment that is missed is made up for.
-                self.remember_timer(index, wall_now());
-            }
-            self.arm(index);
+            self.begin_timer(index);
         }
+    }
+
+    /// Reads what lasts of a timer and arms it.
+    pub(super) fn begin_timer(&mut self, index: usize) {
+        let remembered = self.timer_file(index).and_then(|file| {
+            let text = std::fs::read_to_string(file).ok()?;
+            OffsetDateTime::from_unix_timestamp(text.trim().parse().ok()?).ok()
+        });
+        if let Some(timer) = self.timers.get_mut(index) {
+            timer.last_start = remembered;
+        }
+        if remembered.is_none() {
+            // From now on a moment that is missed is made up for.
+            self.remember_timer(index, wall_now());
+        }
+        self.arm(index);
     }
 
     /// Where the last start of a persistent timer is kept.
@@ -70,6 +99,22 @@ impl Supervisor {
                 .state()
                 .join(format!("timer-{}", timer.spec.name)),
         )
+    }
+
+    /// Makes the timers again that an earlier binary of PID 1 had.
+    pub(super) fn resume_timers(&mut self, states: &[TimerState]) {
+        for spec in self.definitions.timers.clone() {
+            let Some(service) = self.place_of(&spec.service) else {
+                continue;
+            };
+            let mut timer = Timer::new(spec, service);
+            if let Some(state) = states.iter().find(|state| state.name == timer.spec.name) {
+                timer.due = state.due.map(from_nanos);
+                timer.last_start = state.last_start.map(from_nanos);
+                timer.last_end = state.last_end.map(from_nanos);
+            }
+            self.timers.push(timer);
+        }
     }
 
     fn remember_timer(&mut self, index: usize, moment: OffsetDateTime) {

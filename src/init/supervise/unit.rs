@@ -8,8 +8,10 @@ use nix::unistd::{Pid, pipe2};
 
 use super::log_pipe::LogPipe;
 use super::probe::Probe;
+use super::sockets::Listener;
 use super::stages::StageRun;
 use crate::config::paths::Paths;
+use crate::init::demand::Demand;
 use crate::init::identity;
 use crate::init::service::{Moment, Service};
 use crate::logd::syslog::{ERROR, INFO};
@@ -74,6 +76,8 @@ pub struct Unit {
     /// Its place in the list of services.
     pub index: usize,
     pub life: Service,
+    /// Its definition was taken out; it stops, and then its place is free.
+    pub retired: bool,
     /// Its start was ordered and waits for what it depends on.
     pub start_pending: bool,
     pub process: Option<(Pid, ProcessHandle)>,
@@ -88,7 +92,9 @@ pub struct Unit {
     /// The commands around it that run now.
     pub stage: Option<StageRun>,
     pub probe: Option<Probe>,
-    pub listeners: Vec<(String, OwnedFd)>,
+    pub listeners: Vec<Listener>,
+    /// How its connections may start it.
+    pub demand: Demand,
     /// Descriptors that it asked us to keep over its restarts (FDSTORE=1).
     pub store: Vec<(String, OwnedFd)>,
     /// Since when its life is in its present state.
@@ -114,6 +120,7 @@ impl Unit {
             waits_for,
             index,
             life: Service::new(&spec),
+            retired: false,
             start_pending: false,
             process: None,
             outcome: None,
@@ -128,12 +135,18 @@ impl Unit {
             stage: None,
             probe: spec.probe.as_ref().map(Probe::new),
             listeners: Vec::new(),
+            demand: Demand::default(),
             store: Vec::new(),
             changed_at: Moment::ZERO,
             status: None,
             trouble: None,
             spec,
         })
+    }
+
+    /// Neither shown nor counted any more, unless something of it still runs.
+    pub fn is_retired(&self) -> bool {
+        self.retired
     }
 
     /// Starts the service's program with `input` as its standard input. For the log service the channel's
@@ -146,7 +159,11 @@ impl Unit {
         let mut launch = self.launch(self.command(), &[], around)?;
         launch.stdin = input;
         self.make_runtime_directories(around, &launch)?;
-        for (name, fd) in self.listeners.iter().chain(&self.store) {
+        let held = self
+            .listeners
+            .iter()
+            .map(|held| (&held.bound.name, &held.bound.fd));
+        for (name, fd) in held.chain(self.store.iter().map(|(name, fd)| (name, fd))) {
             launch.listeners.push((name.clone(), duplicate(fd)?));
         }
         let mut near = None;
@@ -235,7 +252,7 @@ impl Unit {
             let account = identity::user(user)?;
             set(&mut environment, "USER", user);
             set(&mut environment, "LOGNAME", user);
-            set(&mut environment, "HOME", &account.dir.to_string_lossy());
+            set(&mut environment, "HOME", &account.home);
         }
         for (key, value) in &spec.environment {
             set(&mut environment, key, value);
@@ -313,9 +330,11 @@ impl Unit {
             capabilities: spec.capabilities.clone(),
             bounding_set: spec.bounding_set.clone(),
             stdin: None,
-            stdout: match self.log_pipe.as_ref().and_then(|pipe| pipe.write.as_ref()) {
-                Some(write) => Some(duplicate(write)?),
-                None => output(spec.stdout, &self.stdout, std::io::stdout().as_fd())?,
+            stdout: match &self.log_pipe {
+                Some(LogPipe {
+                    write: Some(write), ..
+                }) if spec.log_service.is_some() => Some(duplicate(write)?),
+                _ => output(spec.stdout, &self.stdout, std::io::stdout().as_fd())?,
             },
             stderr: output(spec.stderr, &self.stderr, std::io::stderr().as_fd())?,
             environment,

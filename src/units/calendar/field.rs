@@ -1,7 +1,9 @@
 //! One field of a calendar expression: any number, or a list of numbers, ranges and steps.
 
+use serde::{Deserialize, Serialize};
+
 /// One member of the list: `7`, `1..5`, `0/15` or `0..30/10`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Part {
     start: u16,
     stop: Option<u16>,
@@ -9,7 +11,7 @@ struct Part {
 }
 
 /// The numbers that a field takes; without parts any number.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Field(Vec<Part>);
 
 impl Part {

@@ -1,0 +1,143 @@
+//! `switchhook prepare`: the volume and the certificate, before the services. PID 1 starts it and reads its report.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use nix::sys::signal::{SigSet, Signal};
+
+use super::RootArgs;
+use super::output::{Exit, Output};
+use crate::asterisk::generate;
+use crate::certs::self_signed;
+use crate::config::paths::Paths;
+use crate::config::{self, Config};
+use crate::init::identity;
+use crate::init::report::Line;
+use crate::logd::syslog::{ERROR, NOTICE, WARNING};
+use crate::seed::{self, apply::SeedError};
+use crate::sys::clock::unix_now;
+use crate::sys::{environment, file};
+
+/// Prepares everything below the root.
+pub fn run(args: &RootArgs) -> ExitCode {
+    let report = Report(Output::new(false));
+    let config = match config::read(&environment::all()) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            for mistake in mistakes {
+                report.say(ERROR, &mistake.to_string());
+            }
+            return report.0.finish(Exit::Configuration);
+        }
+    };
+    let paths = args.paths().of_pbx(config.pbx);
+    if let Err(error) = prepare_volume(&paths, &report) {
+        report.say(ERROR, &chain(&error));
+        return report.0.finish(match error {
+            SeedError::Future(_) | SeedError::Schema { .. } => Exit::Configuration,
+            _ => Exit::Failed,
+        });
+    }
+    prepare_certificate(&paths, &config, &report);
+    generate_units(&paths, &config, &report);
+    report.0.finish(Exit::Ok)
+}
+
+/// Tells PID 1, a line for each thing.
+struct Report(Output);
+
+impl Report {
+    fn say(&self, severity: u8, text: &str) {
+        for line in Line::all(severity, text) {
+            self.0.text(&line.to_string());
+        }
+    }
+}
+
+fn prepare_volume(paths: &Paths, report: &Report) -> Result<(), SeedError> {
+    let prepared = seed::prepare(paths)?;
+    let volume = Line::Volume(prepared.volume.to_string());
+    report.0.text(&volume.to_string());
+    report.say(NOTICE, &format!("/srv is {}", prepared.volume));
+    if prepared.seeded > 0 {
+        report.say(
+            NOTICE,
+            &format!(
+                "a new volume: {} files of sample configuration were put there",
+                prepared.seeded
+            ),
+        );
+    }
+    for warning in &prepared.warnings {
+        report.say(WARNING, warning);
+    }
+    Ok(())
+}
+
+/// The units that follow from the PBX's configuration. Without them the PBX binds its own sockets.
+fn generate_units(paths: &Paths, config: &Config, report: &Report) {
+    match generate::generate(paths, config.pbx) {
+        Ok(generated) => {
+            report.say(NOTICE, &generated.promises);
+            for note in &generated.notes {
+                report.say(WARNING, note);
+            }
+        }
+        Err(problem) => report.say(ERROR, &format!("the PBX's sockets are not held: {problem}")),
+    }
+}
+
+/// An error with its causes. Where a text already ends in its cause nothing is repeated.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// TLS from the first start. Without a certificate the exchange still serves UDP and TCP.
+fn prepare_certificate(paths: &Paths, config: &Config, report: &Report) {
+    // Key, certificate and record belong together: an order to stop waits until all are written.
+    let stop = SigSet::from_iter([Signal::SIGTERM]);
+    let _ = stop.thread_block();
+    let host_name = config.host_name.clone().unwrap_or_else(|| {
+        nix::unistd::gethostname().map_or_else(
+            |_| "localhost".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        )
+    });
+    let (uid, gid) = match identity::user(config.pbx.name()) {
+        Ok(account) => (account.uid, account.gid),
+        Err(_) => (
+            nix::unistd::geteuid().as_raw(),
+            nix::unistd::getegid().as_raw(),
+        ),
+    };
+    let directory: &Path = &paths.certificates();
+    let request = self_signed::Request {
+        directory,
+        record: paths.state().join("self-signed"),
+        host_name: &host_name,
+        days: config.certificate_days,
+        owner: file::Owner::Set {
+            uid,
+            gid,
+            mode: 0o640,
+        },
+    };
+    match self_signed::ensure(&request, unix_now()) {
+        Ok(self_signed::Outcome::Kept) => {}
+        Ok(_) => report.say(
+            NOTICE,
+            &format!("made a self-signed certificate for `{host_name}`"),
+        ),
+        Err(e) => report.say(ERROR, &format!("no certificate, so no TLS: {}", chain(&e))),
+    }
+}
