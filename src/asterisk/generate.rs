@@ -3,21 +3,18 @@
 //! To be run before the units are read. It reads what a user wrote, so every file is plain and bounded, and includes
 //! end. Invariant: after a run the directory of generated units holds this run's units and nothing else.
 
+mod includes;
+
 use std::io::Read;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::conf::Document;
 use super::listeners::{self, Plan, Settings, Texts, World};
 use crate::config::paths::Paths;
 use crate::config::pbx::Pbx;
 use crate::sys::file::{Owner, write_unsynced};
+use includes::{Includes, read_plain};
 
-/// The longest configuration file that is read.
-const LONGEST: u64 = 1 << 20;
-/// How deep files may include each other (`MAX_INCLUDE_LEVEL` in main/config.c), and how many there may be.
-const DEEPEST: usize = 10;
-const MOST_FILES: usize = 200;
 /// The longest program that is searched for what it can do.
 const LONGEST_PROGRAM: u64 = 256 << 20;
 
@@ -189,6 +186,11 @@ fn abilities(program: &Path) -> Option<Abilities> {
         for (word, found) in words.iter().zip(&mut found) {
             *found = *found || contains(&window, word);
         }
+        let [notify, notify_self, listen, listen_self] = found;
+        if (notify || notify_self) && (listen || listen_self) {
+            // The names stand near the beginning; the rest of some megabytes tells nothing more.
+            break;
+        }
         // A word may lie across two pieces.
         let keep = window.len().saturating_sub(16);
         window.drain(..keep);
@@ -269,111 +271,6 @@ fn read_texts(paths: &Paths, pbx: Pbx) -> Option<Texts> {
         http: Includes::at(paths, &etc).read("http.conf"),
     };
     (texts.main.is_some() || texts.manager.is_some() || texts.http.is_some()).then_some(texts)
-}
-
-/// Reads a file with what it includes in its place.
-struct Includes<'a> {
-    paths: &'a Paths,
-    home: &'a Path,
-    left: usize,
-}
-
-impl<'a> Includes<'a> {
-    fn at(paths: &'a Paths, home: &'a Path) -> Includes<'a> {
-        Includes {
-            paths,
-            home,
-            left: MOST_FILES,
-        }
-    }
-
-    fn read(mut self, name: &str) -> Option<String> {
-        self.file(&self.home.join(name), DEEPEST)
-    }
-
-    fn file(&mut self, path: &Path, depth: usize) -> Option<String> {
-        self.left = self.left.checked_sub(1)?;
-        let text = read_plain(path).ok()?;
-        let document = Document::parse(&text);
-        let mut whole = String::new();
-        let mut directives = document.directives().peekable();
-        let mut sections = document.sections().peekable();
-        let mut section = None;
-        for (index, line) in text.split_inclusive('\n').enumerate() {
-            let number = index + 1;
-            if let Some(header) = sections.next_if(|found| found.line() == number) {
-                section = Some(header.name().to_owned());
-            }
-            let Some((_, directive)) = directives.next_if(|(at, _)| *at == number) else {
-                whole.push_str(line);
-                continue;
-            };
-            let word = directive.word.to_ascii_lowercase();
-            if let Some(depth) = depth.checked_sub(1)
-                && (word == "include" || word == "tryinclude")
-            {
-                for included in self.matching(&directive.argument) {
-                    whole.push_str(&self.file(&included, depth).unwrap_or_default());
-                    whole.push('\n');
-                }
-                // Asterisk goes on in the section in which the directive stood.
-                if let Some(name) = &section {
-                    whole.push_str(&format!("[{name}](+)\n"));
-                }
-            }
-        }
-        Some(whole)
-    }
-
-    /// The files that an argument names, relative to the configuration; its last part may be a pattern (glob(7)).
-    fn matching(&self, argument: &str) -> Vec<PathBuf> {
-        let path = if argument.starts_with('/') {
-            self.paths.at(argument)
-        } else {
-            self.home.join(argument)
-        };
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if !name.contains(['*', '?']) {
-            return vec![path];
-        }
-        let Some(Ok(entries)) = path.parent().map(std::fs::read_dir) else {
-            return Vec::new();
-        };
-        let mut found: Vec<PathBuf> = entries
-            .filter_map(Result::ok)
-            .filter(|entry| matches(name.as_bytes(), entry.file_name().as_encoded_bytes()))
-            .map(|entry| entry.path())
-            .collect();
-        found.sort();
-        found
-    }
-}
-
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) if matches(rest, name) => true,
-        (Some((b'*', _)), Some((first, rest))) => first != &b'.' && matches(pattern, rest),
-        (Some((b'?', pattern)), Some((_, name))) => matches(pattern, name),
-        (Some((wanted, pattern)), Some((given, name))) => wanted == given && matches(pattern, name),
-        (_, _) => false,
-    }
-}
-
-fn read_plain(path: &Path) -> std::io::Result<String> {
-    let meta = std::fs::metadata(path)?;
-    if !meta.is_file() || meta.len() > LONGEST {
-        return Err(std::io::ErrorKind::InvalidInput.into());
-    }
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(LONGEST)
-        .read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -496,11 +393,5 @@ mod tests {
             ["10.0.0.2".parse::<IpAddr>().unwrap()]
         );
         assert!(addresses(hosts, "b").is_empty());
-    }
-
-    #[test]
-    fn patterns_are_those_of_the_shell() {
-        assert!(matches(b"*.conf", b"a.conf") && matches(b"a?c*", b"abcd"));
-        assert!(!matches(b"*.conf", b".a.conf") && !matches(b"*.conf", b"a.con"));
     }
 }

@@ -57,7 +57,16 @@ pub struct Plan {
 /// Decides over the whole configuration.
 pub fn plan(pbx: Pbx, texts: &Texts, world: &World<'_>) -> Plan {
     let mut plan = Plan::default();
-    plan.sockets.push(console(pbx, texts.main.as_deref()));
+    let console = console(pbx, texts.main.as_deref());
+    if console.listen.path().is_some_and(is_socket_name) {
+        plan.sockets.push(console);
+    } else {
+        plan.notes.push(format!(
+            "{}: `{}` is no name that a socket can have; the console is not held over restarts",
+            pbx.main_file(),
+            console.listen
+        ));
+    }
     if let Some(text) = &texts.manager {
         plan.manager(&Settings::read(text, "general"), world);
     }
@@ -72,7 +81,8 @@ pub fn unit_text(socket: &Socket, pbx: Pbx, account: Option<&str>) -> String {
     let name = pbx.name();
     let address = match &socket.listen {
         Listen::Tcp(address) => address.to_string(),
-        other => other.to_string(),
+        // A percent sign would begin a specifier of the unit.
+        other => other.to_string().replace('%', "%%"),
     };
     let mut text = format!(
         "# Made at each start from the configuration of {}; a file of the same name in /srv/etc/units replaces it.\n\
@@ -97,6 +107,15 @@ pub fn unit_text(socket: &Socket, pbx: Pbx, account: Option<&str>) -> String {
         text.push_str("FreeBind=yes\n");
     }
     text
+}
+
+/// What a unit can say and the kernel takes (unix(7)): an absolute path of at most 107 bytes to something with a name.
+fn is_socket_name(path: &str) -> bool {
+    path.starts_with('/')
+        && path.len() <= 107
+        && !path.ends_with(['/', '\\'])
+        && path.trim() == path
+        && !path.contains(char::is_control)
 }
 
 /// The PBX compares the name byte by byte (sd_is_socket_unix(3)), so it is put together as `ast_config_AST_SOCKET` is.

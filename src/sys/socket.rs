@@ -5,7 +5,6 @@
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::sys::socket::{
@@ -13,6 +12,7 @@ use nix::sys::socket::{
     SockaddrIn, SockaddrIn6, UnixAddr, bind, connect, listen, recvmsg, sendmsg, setsockopt, socket,
     sockopt,
 };
+use nix::sys::stat::Mode;
 
 use crate::units::spec::Listen;
 
@@ -83,10 +83,15 @@ fn bind_unix(path: &Path, kind: SockType, options: BindOptions) -> io::Result<Ow
         _ => {}
     }
     let fd = socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None)?;
-    bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(options.mode))?;
+    // The directory may be a service's own, which could put a link in the socket's place: neither mode nor owner
+    // may follow one. The kernel makes the socket with mode 0777 less the mask (unix(7)).
+    let mask = Mode::from_bits_truncate(!options.mode & 0o777);
+    let before = nix::sys::stat::umask(mask);
+    let bound = UnixAddr::new(path).and_then(|address| bind(fd.as_raw_fd(), &address));
+    nix::sys::stat::umask(before);
+    bound?;
     if let Some((uid, gid)) = options.owner {
-        std::os::unix::fs::chown(path, Some(uid), Some(gid))?;
+        std::os::unix::fs::lchown(path, Some(uid), Some(gid))?;
     }
     if kind != SockType::Datagram {
         listen(&fd, backlog(options))?;
@@ -251,4 +256,39 @@ pub fn passed_listeners() -> Vec<(String, OwnedFd)> {
 pub fn borrow<'a>(fd: RawFd) -> std::os::fd::BorrowedFd<'a> {
     // SAFETY: a stale number makes the kernel answer EBADF; nothing is read or closed through it.
     unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+
+    use super::*;
+
+    #[test]
+    fn a_socket_has_exactly_its_mode_and_takes_the_place_of_a_link_without_following_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("door");
+        let victim = directory.path().join("victim");
+        std::fs::write(&victim, "kept").unwrap();
+        for mode in [0o600, 0o660, 0o666, 0o777] {
+            let _ = std::fs::remove_file(&path);
+            std::os::unix::fs::symlink(&victim, &path).unwrap();
+            let options = BindOptions {
+                mode,
+                owner: None,
+                free_bind: false,
+                reuse_port: false,
+                backlog: 1,
+            };
+            let listen = Listen::UnixStream(path.to_string_lossy().into_owned());
+            let fd = bind_listener(&listen, options).unwrap();
+            let found = std::fs::symlink_metadata(&path).unwrap();
+            assert!(found.file_type().is_socket());
+            assert_eq!(found.mode() & 0o777, mode);
+            assert_eq!(std::fs::read_to_string(&victim).unwrap(), "kept");
+            assert!(!is_waiting(fd.as_raw_fd()));
+            let _client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+            assert!(is_waiting(fd.as_raw_fd()));
+        }
+    }
 }

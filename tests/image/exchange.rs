@@ -45,6 +45,12 @@ impl Recipe {
             .variable("SWITCHHOOK_DRAIN_TIMEOUT", "30")
     }
 
+    /// Another image than the suite's, made from it.
+    pub fn image(mut self, image: &str) -> Recipe {
+        self.image = image.to_owned();
+        self
+    }
+
     pub fn option(mut self, option: &str) -> Recipe {
         self.options.push(option.to_owned());
         self

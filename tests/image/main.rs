@@ -16,6 +16,7 @@ mod bad_input;
 mod calls;
 mod confinement;
 mod first_start;
+mod gabpbx;
 mod hooks;
 mod kill;
 mod liveness;

@@ -4,8 +4,8 @@
 
 use crate::asterisk::conf::{Document, Section};
 
-/// Deeper than any file needs; it bounds what a ring of templates can cost.
-const DEEPEST: usize = 16;
+/// More sections and additions than any file needs; it bounds what templates of templates can cost.
+const MOST_SECTIONS: usize = 200;
 
 /// The entries of a section, in order.
 #[derive(Debug, Clone, Default)]
@@ -17,32 +17,37 @@ impl Settings {
         let document = Document::parse(text);
         let is_it = |found: &Section<'_>| found.name().eq_ignore_ascii_case(section);
         let mut settings = Settings::default();
+        let mut left = MOST_SECTIONS;
         let first = document
             .sections()
             .find(|found| is_it(found) && !found.is_addition() && !found.is_template());
         if let Some(first) = first {
-            settings.take(&document, first, DEEPEST);
+            settings.take(&document, first, &mut left);
             let additions = document
                 .sections()
                 .filter(|found| is_it(found) && found.is_addition() && found.line() > first.line());
             for addition in additions {
-                settings.take(&document, addition, DEEPEST);
+                settings.take(&document, addition, &mut left);
             }
         }
         settings
     }
 
-    fn take(&mut self, document: &Document, section: Section<'_>, depth: usize) {
-        let Some(depth) = depth.checked_sub(1) else {
+    /// What a section inherits stands earlier in the file, so that no ring is possible.
+    fn take(&mut self, document: &Document, section: Section<'_>, left: &mut usize) {
+        let Some(less) = left.checked_sub(1) else {
             return;
         };
+        *left = less;
         for name in section.inherits() {
-            let of_that_name = |found: &Section<'_>| found.name().eq_ignore_ascii_case(name);
-            let before = document
-                .sections()
-                .filter(|found| of_that_name(found) && found.line() < section.line());
-            for found in before {
-                self.take(document, found, depth);
+            let named = document.sections().filter(|found| {
+                found.name().eq_ignore_ascii_case(name) && found.line() < section.line()
+            });
+            // The first of that name is the one, with what was added to it before it is used.
+            for (number, found) in named.enumerate() {
+                if number == 0 || found.is_addition() {
+                    self.take(document, found, left);
+                }
             }
         }
         let own = section

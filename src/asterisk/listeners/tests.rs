@@ -1,6 +1,10 @@
 //! Every case with a listener was run with Asterisk 22.10.1 and its listeners read from /proc/net/tcp and tcp6.
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::units::socket_file;
+use crate::units::unit_file::Source;
 
 fn world(test: impl FnOnce(&World<'_>)) {
     let hosts = |name: &str| match name {
@@ -245,6 +249,14 @@ fn a_template_gives_its_values_first() {
         let plan = plan(Pbx::Asterisk, &texts, world);
         assert_eq!(shown(&plan), "http tcp 127.0.0.1:9001");
     });
+    // So does a tower of templates that would be taller than the age of the world.
+    let mut tower = "[t0](!)\nx=1\n".to_owned();
+    for floor in 1..40 {
+        let below = vec![format!("t{}", floor - 1); 50].join(",");
+        tower.push_str(&format!("[t{floor}](!,{below})\n"));
+    }
+    tower.push_str("[general](t39)\nx=2\n");
+    assert_eq!(Settings::read(&tower, "general").last(&["x"]), Some("2"));
     // A ring of templates ends.
     assert!(
         Settings::read("[a](!,a)\nx=1\n[general](a)\n", "general")
@@ -297,3 +309,68 @@ fn units_carry_owner_and_mode_of_the_console_only() {
     FreeBind=yes
     ");
 }
+
+/// What PID 1 makes of a generated unit.
+fn read_back(socket: &Socket) -> (Vec<Listen>, Vec<crate::units::spec::Finding>) {
+    let source = Source {
+        file: "x.socket".to_owned(),
+        text: unit_text(socket, Pbx::Asterisk, Some("asterisk")),
+    };
+    let (spec, findings) = socket_file::read("x", &[source]);
+    (
+        spec.map(|spec| spec.listeners).unwrap_or_default(),
+        findings,
+    )
+}
+
+#[test]
+fn a_name_that_no_socket_can_have_is_left_to_the_pbx() {
+    let long = format!("/{}", "x".repeat(100));
+    for directory in ["run", "@x", "", long.as_str()] {
+        let main = format!("[directories]\nastrundir => {directory}\n");
+        let texts = Texts {
+            main: Some(main),
+            ..Texts::default()
+        };
+        world(|world| {
+            let plan = plan(Pbx::Asterisk, &texts, world);
+            // An empty directory is the root, which is a place like any other.
+            assert_eq!(
+                plan.sockets.is_empty(),
+                !directory.is_empty(),
+                "{directory}"
+            );
+            assert_eq!(plan.notes.len(), usize::from(!directory.is_empty()));
+        });
+    }
+}
+
+proptest! {
+    /// A generated unit with a mistake would end the start of the exchange.
+    #[test]
+    fn every_generated_unit_is_read_back_as_it_was_meant(
+        directory in "[/a-z%@$; \\\\\"'#\\[\\]=:.-]{0,40}",
+        file in "[/a-z%@$; \\\\\"'#=.-]{0,20}",
+        owner in "[a-z%$ .]{0,8}",
+        mode in "[0-9]{0,5}",
+        manager in "(enabled|bindaddr|port|tlsenable|tlsbindaddr)=[0-9a-z:.\\[\\]]{0,20}",
+        http in "(bindaddr|bindport|tlsenable|tlsbindaddr)=[0-9a-z:.\\[\\]]{0,20}",
+    ) {
+        let texts = Texts {
+            main: Some(format!(
+                "[directories]\nastrundir => {directory}\n[files]\nastctl={file}\nastctlowner={owner}\nastctlpermissions={mode}\n"
+            )),
+            manager: Some(format!("[general]\nenabled=yes\n{manager}\n{PAIR_LINES}")),
+            http: Some(format!("[general]\nenabled=yes\n{http}\n{PAIR_LINES}")),
+        };
+        let mut found = Plan::default();
+        world(|world| found = plan(Pbx::Asterisk, &texts, world));
+        for socket in &found.sockets {
+            let (listeners, findings) = read_back(socket);
+            prop_assert!(findings.is_empty(), "{findings:?}");
+            prop_assert_eq!(&listeners, std::slice::from_ref(&socket.listen));
+        }
+    }
+}
+
+const PAIR_LINES: &str = "tlscertfile=/c.pem\ntlsprivatekey=/k.pem\n";

@@ -219,6 +219,9 @@ impl Supervisor {
         let Some(result) = process::read_outcome(outcome.as_fd()) else {
             return;
         };
+        // Before it is closed: a child that was forked meanwhile holds it until it executes, and as long
+        // the epoll would report it again and again (epoll(7), questions and answers).
+        let _ = self.epoll.delete(outcome);
         self.outcomes.remove(&outcome.as_raw_fd());
         unit.outcome = None;
         match result {
@@ -298,6 +301,7 @@ impl Supervisor {
                     unit.process = None;
                     unit.notification = None;
                     if let Some(outcome) = unit.outcome.take() {
+                        let _ = self.epoll.delete(&outcome);
                         self.outcomes.remove(&outcome.as_raw_fd());
                     }
                     if unit.spec.is_log {

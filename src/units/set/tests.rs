@@ -111,3 +111,86 @@ fn what_a_timer_starts_is_not_started_with_the_rest() {
     assert!(!set.services.iter().any(|service| service.starts));
     assert_eq!((set.services.len(), said.as_str()), (1, ""));
 }
+
+#[test]
+fn the_pbx_own_spelling_of_an_address_wins() {
+    let (set, said) = read(
+        &[
+            ("pbx.service", PLAIN),
+            (
+                "pbx-cli.socket",
+                "[Socket]\nService=pbx.service\nX-Role=pbx\nListenStream=/run/pbx/ctl\n",
+            ),
+            (
+                "pbx-web.socket",
+                "[Socket]\nService=pbx.service\nX-Role=pbx\nListenStream=127.0.0.1:80\n",
+            ),
+            (
+                "pbx.socket",
+                "[Socket]\nListenStream=/var/run/pbx/ctl\nListenStream=0.0.0.0:80\nListenStream=81\nSocketMode=0600\n",
+            ),
+            (
+                "ghost-cli.socket",
+                "[Socket]\nService=ghost.service\nX-Role=pbx\nListenStream=1\n",
+            ),
+        ],
+        &[],
+    );
+    let sockets: Vec<String> = set
+        .sockets
+        .iter()
+        .flat_map(|socket| {
+            socket
+                .listeners
+                .iter()
+                .map(|l| format!("{} {l}", socket.name))
+        })
+        .collect();
+    // The hand-written unit keeps its owner and mode; only the name is the PBX's.
+    assert_eq!(
+        sockets,
+        [
+            "pbx-web tcp 127.0.0.1:80",
+            "pbx /run/pbx/ctl",
+            "pbx tcp [::]:81"
+        ]
+    );
+    assert_eq!(set.services[0].sockets, ["pbx-web", "pbx"]);
+    insta::assert_snapshot!(said, @r"
+    /u/pbx.socket:2: bound as `/run/pbx/ctl`, for `pbx` takes its socket by that name only
+    /u/pbx.socket:3: not bound: by its configuration `pbx` listens on `tcp 127.0.0.1:80`, and takes no other
+    ");
+}
+
+#[test]
+fn a_connection_starts_what_is_not_installed_and_has_a_socket_of_its_own() {
+    let installed = format!("{PLAIN}[Install]\nWantedBy=multi-user.target\n");
+    let log = format!("{PLAIN}X-Role=log\n");
+    let socket = "[Socket]\nListenStream=/run/NAME\n";
+    let generated = "[Socket]\nX-Role=pbx\nListenStream=/run/pbx\n";
+    let named = |name: &str| socket.replace("NAME", name);
+    let (set, said) = read(
+        &[
+            ("demand.service", PLAIN),
+            ("demand.socket", &named("demand")),
+            ("fixed.service", &installed),
+            ("fixed.socket", &named("fixed")),
+            ("logd.service", &log),
+            ("logd.socket", &named("logd")),
+            ("pbx.service", PLAIN),
+            ("pbx.socket", generated),
+            ("plain.service", PLAIN),
+        ],
+        &[],
+    );
+    assert_eq!(said, "");
+    for service in &set.services {
+        let is_demand = service.name == "demand";
+        assert_eq!(
+            (service.on_demand, service.starts),
+            (is_demand, !is_demand),
+            "{}",
+            service.name
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! Configuration files with what they include put in its place, as Asterisk reads them.
+//!
+//! A user wrote them, so files are plain and bounded, and includes end. Invariant: no more than `MOST_FILES` files are read.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::asterisk::conf::Document;
+use crate::config::paths::Paths;
+
+/// The longest configuration file that is read.
+const LONGEST: u64 = 1 << 20;
+/// How deep files may include each other (`MAX_INCLUDE_LEVEL` in main/config.c), and how many there may be.
+const DEEPEST: usize = 10;
+const MOST_FILES: usize = 200;
+
+/// Reads a file with what it includes in its place.
+pub struct Includes<'a> {
+    paths: &'a Paths,
+    home: &'a Path,
+    left: usize,
+}
+
+impl<'a> Includes<'a> {
+    pub fn at(paths: &'a Paths, home: &'a Path) -> Includes<'a> {
+        Includes {
+            paths,
+            home,
+            left: MOST_FILES,
+        }
+    }
+
+    pub fn read(mut self, name: &str) -> Option<String> {
+        self.file(&self.home.join(name), DEEPEST)
+    }
+
+    fn file(&mut self, path: &Path, depth: usize) -> Option<String> {
+        self.left = self.left.checked_sub(1)?;
+        let text = read_plain(path).ok()?;
+        let document = Document::parse(&text);
+        let mut whole = String::new();
+        let mut directives = document.directives().peekable();
+        let mut sections = document.sections().peekable();
+        let mut section = None;
+        for (index, line) in text.split_inclusive('\n').enumerate() {
+            let number = index + 1;
+            if let Some(header) = sections.next_if(|found| found.line() == number) {
+                section = Some(header.name().to_owned());
+            }
+            let Some((_, directive)) = directives.next_if(|(at, _)| *at == number) else {
+                whole.push_str(line);
+                continue;
+            };
+            let word = directive.word.to_ascii_lowercase();
+            if let Some(depth) = depth.checked_sub(1)
+                && (word == "include" || word == "tryinclude")
+            {
+                for included in self.matching(&directive.argument) {
+                    whole.push_str(&self.file(&included, depth).unwrap_or_default());
+                    whole.push('\n');
+                }
+                // Asterisk goes on in the section in which the directive stood.
+                if let Some(name) = &section {
+                    whole.push_str(&format!("[{name}](+)\n"));
+                }
+            }
+        }
+        Some(whole)
+    }
+
+    /// The files that an argument names, relative to the configuration; its last part may be a pattern (glob(7)).
+    fn matching(&self, argument: &str) -> Vec<PathBuf> {
+        let path = if argument.starts_with('/') {
+            self.paths.at(argument)
+        } else {
+            self.home.join(argument)
+        };
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if !name.contains(['*', '?']) {
+            return vec![path];
+        }
+        let Some(Ok(entries)) = path.parent().map(std::fs::read_dir) else {
+            return Vec::new();
+        };
+        let mut found: Vec<PathBuf> = entries
+            .filter_map(Result::ok)
+            .filter(|entry| matches(name.as_bytes(), entry.file_name().as_encoded_bytes()))
+            .map(|entry| entry.path())
+            .collect();
+        found.sort();
+        found
+    }
+}
+
+/// Whether a name fits a pattern of `*` and `?`; a name that begins with a dot only by a dot. Time grows with the product of
+/// their lengths and no faster, whatever the pattern.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    if name.first() == Some(&b'.') && pattern.first() != Some(&b'.') {
+        return false;
+    }
+    let (mut at, mut place) = (0, 0);
+    // The last star: where the pattern goes on behind it, and how far it has swallowed the name.
+    let mut star = None;
+    while place < name.len() {
+        match (pattern.get(at), name.get(place)) {
+            (Some(b'*'), _) => {
+                at += 1;
+                star = Some((at, place));
+            }
+            (Some(b'?'), _) => (at, place) = (at + 1, place + 1),
+            (Some(wanted), Some(given)) if wanted == given => (at, place) = (at + 1, place + 1),
+            _ => {
+                let Some((behind, swallowed)) = star else {
+                    return false;
+                };
+                star = Some((behind, swallowed + 1));
+                (at, place) = (behind, swallowed + 1);
+            }
+        }
+    }
+    pattern.iter().skip(at).all(|byte| *byte == b'*')
+}
+
+/// The text of a plain file of a bounded size.
+pub fn read_plain(path: &Path) -> std::io::Result<String> {
+    let meta = std::fs::metadata(path)?;
+    if !meta.is_file() || meta.len() > LONGEST {
+        return Err(std::io::ErrorKind::InvalidInput.into());
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(LONGEST)
+        .read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_those_of_the_shell() {
+        assert!(matches(b"*.conf", b"a.conf") && matches(b"a?c*", b"abcd"));
+        assert!(matches(b"*a*b", b"xaxbxb") && matches(b"a**", b"a") && !matches(b"?", b""));
+        let many = "*a".repeat(60) + "b";
+        assert!(!matches(many.as_bytes(), "a".repeat(250).as_bytes()));
+        assert!(!matches(b"*.conf", b".a.conf") && !matches(b"*.conf", b"a.con"));
+    }
+}
