@@ -28,7 +28,9 @@ fn a_newline_on_the_notification_descriptor_is_readiness() {
 #[test]
 fn a_notification_descriptor_that_a_socket_has_is_told_of() {
     let root = Root::new();
-    root.service("a", "[Service]\nX-NotificationFd=3", "exec sleep 1000");
+    // Started with the exchange, not by a connection.
+    let directives = "[Install]\nWantedBy=multi-user.target\n[Service]\nX-NotificationFd=3";
+    root.service("a", directives, "exec sleep 1000");
     root.unit("a.socket", "[Socket]\nListenStream=/run/a.sock\n");
     let mut it = root.start();
     it.hears("a: cannot be started: its notification descriptor 3 is taken by a socket; 4 is free");

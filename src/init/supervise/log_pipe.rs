@@ -97,10 +97,15 @@ impl Supervisor {
             let Some(unit) = self.units.get(index) else {
                 continue;
             };
-            let (Some(pipe), Some(taker)) = (&unit.log_pipe, &unit.spec.log_service) else {
+            let Some(pipe) = &unit.log_pipe else {
                 continue;
             };
-            let taker = self.units.iter().find(|unit| unit.spec.name == *taker);
+            // A new definition may have taken the taker away from the process that runs.
+            let taker = unit.spec.log_service.as_ref();
+            let taker = self
+                .units
+                .iter()
+                .find(|unit| taker == Some(&unit.spec.name));
             let is_away = taker.is_none_or(|taker| taker.life.is_away() && !taker.start_pending);
             let is_alive = unit.life.is_alive();
             match (is_away, pipe.diversion) {

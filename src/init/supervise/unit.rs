@@ -337,9 +337,11 @@ impl Unit {
             capabilities: spec.capabilities.clone(),
             bounding_set: spec.bounding_set.clone(),
             stdin: None,
-            stdout: match self.log_pipe.as_ref().and_then(|pipe| pipe.write.as_ref()) {
-                Some(write) => Some(duplicate(write)?),
-                None => output(spec.stdout, &self.stdout, std::io::stdout().as_fd())?,
+            stdout: match &self.log_pipe {
+                Some(LogPipe {
+                    write: Some(write), ..
+                }) if spec.log_service.is_some() => Some(duplicate(write)?),
+                _ => output(spec.stdout, &self.stdout, std::io::stdout().as_fd())?,
             },
             stderr: output(spec.stderr, &self.stderr, std::io::stderr().as_fd())?,
             environment,
