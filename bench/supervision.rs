@@ -147,6 +147,12 @@ fn started(
 fn start_and_stop(world: &World, samples: &mut Samples, subject: Subject) {
     samples.gate();
     let (run, words) = started(world, subject, SERVICES, Habit::Plain, None);
+    let first = words.iter().map(|word| word.at).min().unwrap_or(0);
+    samples.add(
+        "start: exec to the first service, ms",
+        subject,
+        millis(first - run.began()),
+    );
     let last = words.iter().map(|word| word.at).max().unwrap_or(0);
     samples.add(
         "start: exec to 5 services, ms",
@@ -438,11 +444,15 @@ fn bring_ours(world: &World) -> Vec<String> {
         let paths = names.iter().map(|name| home.join(name));
         paths.into_iter().find(|path| path.exists())
     };
-    let whole = first(&["build/switchhook", "target/release/switchhook"])
-        .expect("there is no release binary: docker/binary makes it");
     let given = std::env::var_os("SWITCHHOOK_INIT").map(PathBuf::from);
+    let is_thin = |path: &Path| path.to_string_lossy().ends_with("-init");
     let thin =
         given.or_else(|| first(&["build/switchhook-init", "target/release/switchhook-init"]));
+    // The commands and the services of our own come from the same build.
+    let beside = thin.as_ref().map(|path| path.with_file_name("switchhook"));
+    let whole = beside.filter(|path| path.exists());
+    let whole = whole.or_else(|| first(&["build/switchhook", "target/release/switchhook"]));
+    let whole = whole.expect("there is no release binary: docker/binary makes it");
     let mut shown = Vec::new();
     let mut bring = |path: &Path, name: &str| {
         let size = std::fs::copy(path, world.work.path().join(name)).expect("a copy");
@@ -450,7 +460,7 @@ fn bring_ours(world: &World) -> Vec<String> {
     };
     bring(&whole, "switchhook");
     match thin {
-        Some(path) if path.to_string_lossy().ends_with("-init") => bring(&path, "switchhook-init"),
+        Some(path) if is_thin(&path) => bring(&path, "switchhook-init"),
         Some(path) => bring(&path, "switchhook"),
         None => {}
     }

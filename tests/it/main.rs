@@ -12,6 +12,7 @@ mod hooks;
 mod log;
 mod notify;
 mod phone;
+mod random;
 mod rooms;
 mod sample_units;
 mod supervision;
