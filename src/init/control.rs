@@ -49,6 +49,14 @@ pub enum Request {
     },
 }
 
+/// Reads one line of a client.
+///
+/// # Errors
+/// With what is wrong with the line, in words.
+pub fn parse_request(line: &[u8]) -> Result<Request, String> {
+    serde_json::from_slice(line).map_err(|e| e.to_string())
+}
+
 /// The answer to one request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
@@ -166,7 +174,7 @@ impl Server {
                 let mut requests = Vec::new();
                 while let Some(end) = client.input.iter().position(|byte| *byte == b'\n') {
                     let line: Vec<u8> = client.input.drain(..=end).collect();
-                    requests.push(serde_json::from_slice(&line).map_err(|e| e.to_string()));
+                    requests.push(parse_request(&line));
                 }
                 Incoming::Requests(requests)
             }
@@ -273,5 +281,32 @@ mod tests {
             }
         );
         assert!(serde_json::from_str::<Request>(r#"{"command":"explode"}"#).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_a_request_or_a_reason(line: Vec<u8>) {
+            if let Err(reason) = parse_request(&line) {
+                proptest::prop_assert!(!reason.is_empty());
+            }
+        }
+
+        #[test]
+        fn a_request_is_read_as_it_was_written(service: String, signal: i32, which in 0..8usize) {
+            let requests = [
+                Request::Status,
+                Request::Start { service: service.clone() },
+                Request::Stop { service: service.clone() },
+                Request::Restart { service: service.clone() },
+                Request::Reload { service: service.clone() },
+                Request::Kill { service: service.clone() },
+                Request::Once { service: service.clone() },
+                Request::Signal { service, signal },
+            ];
+            let written = serde_json::to_vec(&requests[which]).unwrap();
+            // A line is one line, whatever the service is called.
+            proptest::prop_assert!(!written.contains(&b'\n'));
+            proptest::prop_assert_eq!(parse_request(&written), Ok(requests[which].clone()));
+        }
     }
 }

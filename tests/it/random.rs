@@ -210,7 +210,7 @@ impl Model {
         let belief = &self.beliefs[index];
         let may_fail = !PLANS[index].backs_off || belief.failures == 0;
         match operation {
-            // An order to start what runs is to change nothing: `start_of_what_runs_is_forgotten`.
+            // What it should do to one that runs is asked by `an_order_to_start_what_runs_changes_nothing`.
             Operation::Start => !self.running(index),
             Operation::Usr1 => self.running(index),
             Operation::Reload => self.running(index) || !PLANS[index].has_reload,
@@ -571,7 +571,8 @@ impl Dice {
             11 => Operation::EndsAndStop,
             12 => Operation::EndsAndRestart,
             13 => Operation::StopAndStart,
-            14 => Operation::StartAndStop,
+            // Seldom: a signal between fork and exec is heard at its repetition only, half a second later.
+            14 if self.below(4) == 0 => Operation::StartAndStop,
             _ => Operation::Ends(ends[self.below(ends.len())]),
         }
     }
@@ -742,4 +743,25 @@ fn a_thousand_random_rounds_end_where_the_model_says() {
     ] {
         it.said_in_order(&order);
     }
+}
+
+#[test]
+#[ignore = "fails: the order stays pending, and starts the service again after its end"]
+fn an_order_to_start_what_runs_changes_nothing() {
+    let root = Root::bare();
+    let mark = format!("86401.{}", std::process::id());
+    let orders = lay_out(&root, &mark);
+    let mut it = root.start();
+    let mut world = start(&root, &mut it, mark, orders);
+    let mut model = Model::new();
+    world.converges(&mut model, "the start");
+    let c = PLANS.iter().position(|plan| plan.name == "c").unwrap();
+    assert_eq!(world.control.order("start", c)["result"], "done");
+    // It has Restart=no.
+    let end = Operation::Ends(End::Code(1));
+    world.carry_out(c, end, &model);
+    model.apply(c, end);
+    it.hears("c: is not started again");
+    world.converges(&mut model, "after its end");
+    assert_eq!(it.stops(), 0);
 }
