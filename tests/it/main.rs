@@ -10,6 +10,7 @@ mod bad_input;
 mod docs;
 mod hooks;
 mod log;
+mod machine;
 mod notify;
 mod phone;
 mod random;
