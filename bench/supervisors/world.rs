@@ -73,6 +73,7 @@ impl World {
             .tempdir_in(parent)
             .expect("a work directory");
         fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
+        ensure("gcc", &["gcc", "libc6-dev"]);
         for program in PROGRAMS {
             let source = Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("bench/programs")
@@ -368,11 +369,25 @@ pub fn signal_pid(pid: i32, signal: i32) {
     unsafe { libc::kill(pid, signal) };
 }
 
+/// Installs Debian's packages where their program is missing.
+fn ensure(program: &str, packages: &[&str]) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if !std::env::split_paths(&path).any(|directory| directory.join(program).exists()) {
+        println!("installing {}", packages.join(", "));
+        let mut command = Command::new("apt-get");
+        command.args(["-qq", "-y", "--no-install-recommends", "install"]);
+        run(command
+            .args(packages)
+            .env("DEBIAN_FRONTEND", "noninteractive"));
+    }
+}
+
 /// One tree with all the peers, so that each runs on the same libc; nothing is installed on this machine.
 fn fetch(tree: &Path) {
     println!("fetching {} of Debian {SUITE}", PEERS.join(", "));
     let _ = fs::remove_dir_all(tree);
     fs::create_dir_all(tree.parent().expect("a parent")).expect("a directory");
+    ensure("mmdebstrap", &["mmdebstrap"]);
     let packages = format!("--include={},libc6,dash", PEERS.join(","));
     let mut command = Command::new("mmdebstrap");
     command.args([
