@@ -9,8 +9,8 @@
 //! earlier start has seeded; the first start is told apart.
 //!
 //! BENCH_RUNS (20), BENCH_STOPS (1000), BENCH_CRASH_SECONDS (60), BENCH_ONLY (words of the parts to run: start restart
-//! finish escape orphans crash), SWITCHHOOK_INIT (PID 1: build/switchhook-init, else build/switchhook, else
-//! target/release/switchhook).
+//! finish escape orphans crash; results are not kept then), SWITCHHOOK_INIT (PID 1: build/switchhook-init, else
+//! build/switchhook, else target/release/switchhook).
 
 #![allow(
     clippy::disallowed_methods,
@@ -117,6 +117,7 @@ fn main() -> std::process::ExitCode {
     println!("scheduling: {class}; {runs} runs");
     report.note("ours", ours.into());
     report.note("peers", serde_json::json!(world.versions));
+    report.note("dinit", "no package in Debian".into());
     report.note("scheduling", class.into());
 
     let mut samples = Samples::default();
@@ -205,7 +206,11 @@ fn main() -> std::process::ExitCode {
     }
     report.note("noisy_runs", samples.noisy.into());
     judge(&samples, &mut report);
-    report.finish()
+    if only.is_empty() {
+        report.finish()
+    } else {
+        report.verdict()
+    }
 }
 
 /// The bars of the issue.
