@@ -25,7 +25,7 @@ help:
 	@echo "make check      the gate: format, lints, licences, unit and process tests"
 	@echo "make audit      known holes in the crates (needs the network)"
 	@echo "make test       check, and the image suite"
-	@echo "make bench      all measurements; bench-boot, bench-sizes, ... one of them"
+	@echo "make bench      all measurements; bench-boot, bench-supervision, ... one of them"
 
 up: image-full
 	@$(MAKE) --no-print-directory -C demo up

@@ -7,31 +7,86 @@ use std::process::Command;
 pub struct Report {
     name: &'static str,
     bars: Vec<serde_json::Value>,
+    rows: Vec<serde_json::Value>,
+    notes: serde_json::Map<String, serde_json::Value>,
     short: bool,
 }
 
+// Each measurement uses what it needs of this.
+#[allow(dead_code)]
 impl Report {
     pub fn new(name: &'static str) -> Report {
         Report {
             name,
             bars: Vec::new(),
+            rows: Vec::new(),
+            notes: serde_json::Map::new(),
             short: false,
         }
     }
 
-    /// Prints `bar: NAME ours=VALUE peer=VALUE goal=VALUE ok|short`. Smaller is better.
+    /// Compares medians. Smaller is better.
     pub fn bar(&mut self, name: &str, unit: &str, ours: &[f64], peer: Option<&[f64]>, goal: f64) {
-        let value = median(ours);
-        let peer_value = peer.map(median);
+        let judged = (ours, 50.0);
+        self.judge(name, unit, judged, peer.map(median), goal, peer);
+    }
+
+    /// Compares a percentile of ours with a figure of the peers.
+    pub fn bar_at(
+        &mut self,
+        name: &str,
+        unit: &str,
+        ours: (&[f64], f64),
+        peer: Option<f64>,
+        goal: f64,
+    ) {
+        self.judge(name, unit, ours, peer, goal, None);
+    }
+
+    /// Prints `bar: NAME ours=VALUE peer=VALUE goal=VALUE ok|short`.
+    fn judge(
+        &mut self,
+        name: &str,
+        unit: &str,
+        (ours, point): (&[f64], f64),
+        peer: Option<f64>,
+        goal: f64,
+        peer_samples: Option<&[f64]>,
+    ) {
+        let value = percentile(ours, point);
         let ok = value <= goal;
         self.short |= !ok;
-        let shown = peer_value.map_or("-".to_owned(), |v| format!("{v:.1}{unit}"));
+        let show = |v: f64| match v.abs() < 10.0 {
+            true => format!("{v:.2}{unit}"),
+            false => format!("{v:.1}{unit}"),
+        };
+        let shown = peer.map_or("-".to_owned(), show);
         let verdict = if ok { "ok" } else { "short" };
-        println!("bar: {name} ours={value:.1}{unit} peer={shown} goal={goal}{unit} {verdict}");
+        println!(
+            "bar: {name} ours={} peer={shown} goal={goal}{unit} {verdict}",
+            show(value)
+        );
         self.bars.push(serde_json::json!({
-            "bar": name, "unit": unit, "ours": value, "peer": peer_value, "goal": goal, "ok": ok,
-            "ours_samples": ours, "peer_samples": peer,
+            "bar": name, "unit": unit, "ours": value, "peer": peer, "goal": goal, "ok": ok,
+            "ours_samples": ours, "peer_samples": peer_samples,
         }));
+    }
+
+    /// A figure beside the bars: the 10th, 50th, 90th and 99th percentile and the largest.
+    pub fn row(&mut self, row: &str, subject: &str, count: usize, points: [f64; 5]) {
+        self.rows.push(serde_json::json!({
+            "row": row, "subject": subject, "n": count, "p10_p50_p90_p99_max": points,
+        }));
+    }
+
+    /// What else a reader must know: versions, scheduling.
+    pub fn note(&mut self, name: &str, value: serde_json::Value) {
+        self.notes.insert(name.to_owned(), value);
+    }
+
+    /// Of a measurement that was made in part only: nothing is written.
+    pub fn verdict(self) -> std::process::ExitCode {
+        std::process::ExitCode::from(u8::from(self.short))
     }
 
     /// Writes bench/results/NAME.json; the exit code says whether every bar held.
@@ -50,7 +105,9 @@ impl Report {
             "machine": format!("{}, {cores} cores, Linux {}", std::env::consts::ARCH, output("uname", &["-r"])),
             "load": load.split(' ').take(3).collect::<Vec<_>>().join(" "),
             "revision": output("git", &["describe", "--always", "--dirty", "--abbrev=12"]),
+            "notes": self.notes,
             "bars": self.bars,
+            "rows": self.rows,
         });
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/results");
         let text = serde_json::to_string_pretty(&results).unwrap_or_default() + "\n";
@@ -65,11 +122,20 @@ impl Report {
 }
 
 pub fn median(values: &[f64]) -> f64 {
+    percentile(values, 50.0)
+}
+
+/// Between the two nearest samples where there is none at that point; 100 is the largest.
+pub fn percentile(values: &[f64], point: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    match sorted.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => sorted[n / 2],
-        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
+    let Some(last) = sorted.len().checked_sub(1) else {
+        return f64::NAN;
+    };
+    let place = last as f64 * point / 100.0;
+    let (below, part) = (place.floor() as usize, place.fract());
+    if part == 0.0 {
+        return sorted[below];
     }
+    sorted[below] + (sorted[below + 1] - sorted[below]) * part
 }

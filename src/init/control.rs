@@ -68,6 +68,14 @@ pub enum Request {
     },
 }
 
+/// Reads one line of a client.
+///
+/// # Errors
+/// With what is wrong with the line, in words.
+pub fn parse_request(line: &[u8]) -> Result<Request, String> {
+    serde_json::from_slice(line).map_err(|e| e.to_string())
+}
+
 /// The answer to one request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]

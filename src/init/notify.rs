@@ -107,5 +107,27 @@ mod tests {
                 }
             }
         }
+
+        /// Half words, whole words and noise: what comes out is bounded, and each line speaks for itself.
+        #[test]
+        fn any_assignments_are_bounded(
+            lines in proptest::collection::vec(
+                ("READY|RELOADING|STATUS|WATCHDOG|WATCHDOG_USEC|EXTEND_TIMEOUT_USEC|MAINPID|FDSTORE|FDNAME|BARRIER|X",
+                 "1|0|-?[0-9]{1,24}|trigger|[ -~]{0,300}|\\PC{0,40}"), 0..12),
+        ) {
+            let texts: Vec<String> = lines.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let words = parse(texts.join("\n").as_bytes());
+            for word in &words {
+                match word {
+                    Word::WatchdogInterval(time) | Word::ExtendTimeout(time) => proptest::prop_assert!(*time <= LONGEST),
+                    Word::MainPid(pid) => proptest::prop_assert!(*pid > 1),
+                    Word::DescriptorName(name) => proptest::prop_assert!(is_descriptor_name(name)),
+                    Word::Status(text) => proptest::prop_assert!(!text.contains(char::is_control)),
+                    _ => {}
+                }
+            }
+            let single: Vec<Word> = texts.iter().flat_map(|text| parse(text.as_bytes())).collect();
+            proptest::prop_assert_eq!(words, single);
+        }
     }
 }

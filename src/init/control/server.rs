@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use super::{Reply, Request};
+use super::{Reply, Request, parse_request};
 use crate::init::events::Peer;
 
 /// The longest request, in bytes.
@@ -123,7 +123,7 @@ impl Server {
                 let mut requests = Vec::new();
                 while let Some(end) = client.input.iter().position(|byte| *byte == b'\n') {
                     let line: Vec<u8> = client.input.drain(..=end).collect();
-                    requests.push(serde_json::from_slice(&line).map_err(|e| e.to_string()));
+                    requests.push(parse_request(&line));
                 }
                 if client.input.len() > LONGEST_REQUEST {
                     let reason = format!("a request is longer than {LONGEST_REQUEST} bytes");
