@@ -286,7 +286,7 @@ mod tests {
                 started_ms: Some(62_000),
                 sockets: vec![SocketStatus {
                     name: "asterisk-cli".into(),
-                    address: "/run/asterisk/asterisk.ctl".into(),
+                    address: "unix /run/asterisk/asterisk.ctl".into(),
                     ..SocketStatus::default()
                 }],
                 watchdog_ms: Some(30_000),

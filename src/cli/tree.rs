@@ -314,7 +314,7 @@ mod tests {
         let mut asterisk = service("asterisk", 20, &["certs", "logd"]);
         asterisk.sockets.push(SocketStatus {
             name: "asterisk-cli".into(),
-            address: "/run/asterisk/asterisk.ctl".into(),
+            address: "unix /run/asterisk/asterisk.ctl".into(),
             ..SocketStatus::default()
         });
         let mut backup = service("backup", 0, &[]);

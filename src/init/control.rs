@@ -149,7 +149,7 @@ pub struct SocketStatus {
     pub name: String,
     /// The socket unit, without suffix.
     pub unit: String,
-    /// `/path`, `tcp ADDRESS:PORT` or `udp ADDRESS:PORT`.
+    /// `unix PATH`, `tcp ADDRESS:PORT` or `udp ADDRESS:PORT`.
     pub address: String,
     /// Connections wait there and the service, which is up, takes none of them.
     pub unused: bool,

@@ -121,6 +121,8 @@ impl Paper {
                 }
             }
             Event::Restart => {
+                // Whoever orders it knows of the failures so far.
+                self.failures = 0;
                 if self.process {
                     self.wanted = true;
                     self.again = true;

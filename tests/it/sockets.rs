@@ -42,7 +42,7 @@ fn a_service_without_an_install_section_starts_at_the_first_connection() {
     let status = root.service_status("door");
     assert_eq!(status["state"], "listening");
     assert_eq!(status["pid"], serde_json::Value::Null);
-    assert_eq!(status["sockets"][0]["address"], "/run/door");
+    assert_eq!(status["sockets"][0]["address"], "unix /run/door");
     assert_eq!(root.ask(&["health"]).0, 0, "it is meant to be down");
 
     let answer = ask(&root.path("run/door"));
@@ -177,7 +177,7 @@ fn a_socket_that_a_running_service_does_not_take_is_told() {
     assert_eq!(root.service_status("good")["sockets"][0]["unused"], false);
     let (_, table, _) = root.ask(&["status"]);
     assert!(
-        table.contains("busy: connections wait on /run/busy (busy.socket)"),
+        table.contains("busy: connections wait on unix /run/busy (busy.socket)"),
         "{table}"
     );
     assert_eq!(exchange.stops(), 0);

@@ -10,7 +10,7 @@ fn busy_root() -> Root {
     let root = Root::new();
     root.service(
         "first",
-        "[Unit]\nDescription=The first",
+        "[Install]\nWantedBy=multi-user.target\n[Unit]\nDescription=The first",
         "sleep 1001 & (setsid sleep 1002 &) ; echo born; wait",
     );
     let socket = root.path("run/first.sock");
@@ -50,7 +50,11 @@ fn the_tree_shows_services_sockets_timers_and_all_their_processes() {
         address.starts_with("unix /") && address.ends_with("first.sock"),
         "{address}"
     );
-    let (_, text, _) = root.ask(&["tree"]);
+    // A child of the shell is the shell until it has become its program.
+    let text = wait_for(
+        || Some(root.ask(&["tree"]).1).filter(|text| text.contains("sleep 1002")),
+        "the tree never shows what the service runs",
+    );
     for line in text.lines() {
         assert!(line.chars().count() <= 80, "{line}");
     }

@@ -246,7 +246,10 @@ fn socket_status(listener: &super::sockets::Listener) -> SocketStatus {
     SocketStatus {
         name: listener.bound.name.clone(),
         unit: listener.bound.unit.clone(),
-        address: listener.bound.address.to_string(),
+        address: match listener.bound.address.path() {
+            Some(path) => format!("unix {path}"),
+            None => listener.bound.address.to_string(),
+        },
         unused: listener.used == Use::Unused,
     }
 }
