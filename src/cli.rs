@@ -7,6 +7,7 @@ pub mod output;
 pub mod phone;
 pub mod prepare;
 pub mod processes;
+pub mod reach;
 pub mod reexec;
 pub mod reload_units;
 pub mod service;

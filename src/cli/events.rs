@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::RootArgs;
 use super::output::{Exit, Output};
-use super::status::PATIENCE;
+use super::reach::PATIENCE;
 use crate::init::control::{Reply, Request, open};
 use crate::init::events::{Event, MOST_EVENTS};
 use crate::sys::clock::rfc3339;

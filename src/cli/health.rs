@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::RootArgs;
 use super::output::{Exit, Output};
-use super::status::PATIENCE;
+use super::reach::PATIENCE;
 use crate::asterisk::control as cli_socket;
 use crate::config::pbx::Pbx;
 use crate::health::{Facts, Question, verdict};

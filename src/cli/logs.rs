@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::RootArgs;
 use super::output::{Exit, Output};
-use super::status::PATIENCE;
+use super::reach::PATIENCE;
 use crate::logd::query::{DEFAULT_LINES, Line, Message, Place, Request, Selection};
 use crate::sys::signal::{self, Signals};
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::RootArgs;
 use super::output::{Exit, Output};
-use super::status::PATIENCE;
+use super::reach::PATIENCE;
 use crate::init::control::{Reply, Request, ask};
 use crate::units::diff::{Change, Kind};
 

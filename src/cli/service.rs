@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::RootArgs;
 use super::output::{Exit, Output};
-use super::status::PATIENCE;
+use super::reach::PATIENCE;
 use crate::init::control::{AskError, Reply, Request, ServiceStatus, ask};
 use crate::sys::clock::pause;
 

@@ -1,6 +1,5 @@
 //! `switchhook status`: the exchange and its services, or one service in detail, for people or as JSON.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,11 +7,9 @@ use clap::Args;
 
 use super::RootArgs;
 use super::output::{Exit, Output};
-use crate::init::control::{Reply, Request, ServiceStatus, Status, TimerStatus, ask};
+use super::reach::reach;
+use crate::init::control::{ServiceStatus, Status, TimerStatus};
 use crate::sys::clock::{rfc3339, unix_millis};
-
-/// How long PID 1 may take to answer.
-pub const PATIENCE: Duration = Duration::from_secs(4);
 
 #[derive(Debug, Args)]
 pub struct StatusArgs {
@@ -61,16 +58,6 @@ pub fn run(args: &StatusArgs) -> ExitCode {
         }
     };
     out.finish(if is_well { Exit::Ok } else { Exit::No })
-}
-
-/// Asks PID 1 how it is.
-pub fn reach(socket: &Path) -> Result<Status, String> {
-    match ask(socket, &Request::Status, PATIENCE) {
-        Ok(Reply::Status(status)) => Ok(status),
-        Ok(Reply::Refused { reason }) => Err(reason),
-        Ok(_) => Err("the exchange gave an unexpected answer".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 fn table(status: &Status, now_ms: i64) -> String {

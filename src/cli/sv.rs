@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::output::Output;
 use super::processes;
-use super::status::{PATIENCE, reach};
+use super::reach::{PATIENCE, reach};
 use crate::config::paths::Paths;
 use crate::init::control::{Reply, Request, ServiceStatus, Status, ask};
 use crate::sys::clock::{Stopwatch, pause};
