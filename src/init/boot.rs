@@ -42,6 +42,7 @@ pub fn run(root: &Path) -> i32 {
 }
 
 fn start(root: &Path, clock: Stopwatch, journal: &mut Journal) -> Result<Supervisor, Refusal> {
+    process::restore_defaults();
     let mut signals = Signals::install().map_err(|e| {
         refuse(
             journal,
