@@ -51,7 +51,7 @@ use timers::Timer;
 use unit::{OutputPipe, Surroundings, Unit};
 
 /// How many ended children are reaped before other events get their turn.
-const REAP_BATCH: usize = 256;
+const REAP_BATCH: usize = 64;
 /// How long a reload or drain command may take.
 const HELPER_LIMIT: Duration = Duration::from_secs(30);
 
@@ -219,6 +219,7 @@ impl Supervisor {
             self.reap_batch();
         }
         self.deadlines();
+        self.forget_clients();
         None
     }
 
@@ -302,7 +303,7 @@ impl Supervisor {
                     signal::Request::Stop => self.stop_ordered(),
                     signal::Request::Reload => self.reload_all(),
                     signal::Request::Dump => self.dump(),
-                    signal::Request::ChildEnded => self.reap_batch(),
+                    signal::Request::ChildEnded => self.more_to_reap = true,
                 }
             }
         } else if fd == self.notify.as_raw_fd() {
@@ -332,8 +333,17 @@ impl Supervisor {
         if matches!(event, Event::Exited { .. }) {
             unit.demand_sees_end(now);
         }
+        // A replacement comes before the lines on what it replaces. The log service's own end is told while it is away.
+        let is_log = self.units.get(index).is_some_and(|unit| unit.spec.is_log);
+        let is_urgent = effects.contains(&Effect::Spawn) && !is_log;
+        if is_urgent {
+            self.journal.hold();
+        }
         for effect in effects {
             self.carry_out(index, effect);
+        }
+        if is_urgent {
+            self.journal.release();
         }
     }
 

@@ -13,6 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 
@@ -179,7 +180,9 @@ pub fn replace(program: &Path, arguments: &[OsString]) -> io::Error {
 /// Forks and executes. The parent must watch `outcome` and reap the pid.
 pub fn spawn(launch: &Launch) -> Result<Child, SpawnError> {
     let prepared = Prepared::new(launch)?;
-    let (outcome, report) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(system("open a pipe"))?;
+    // Neither end ever waits: not ours, and the other takes one short report.
+    let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let (outcome, report) = pipe2(flags).map_err(system("open a pipe"))?;
     // A signal that comes to the child before its program runs must wait for that, and not run PID 1's handler there.
     let blocked = signal::Blocked::all().map_err(system("let signals wait"))?;
     // SAFETY: PID 1 and the tests' supervisors have one thread; the child calls only what
