@@ -43,7 +43,7 @@ use crate::logd::OWN_NAME;
 use crate::logd::syslog::{DEBUG, ERROR, INFO, NOTICE, WARNING};
 use crate::sys::clock::Stopwatch;
 use crate::sys::containment::Containment;
-use crate::sys::process::{self, ProcessHandle};
+use crate::sys::process::{self, Child, ProcessHandle};
 use crate::sys::signal::{self, Signals};
 use crate::units::UnitSet;
 use sockets::Listener;
@@ -110,6 +110,8 @@ pub struct Setup {
     pub listeners: Vec<super::sockets::Bound>,
     pub environment: Vec<(String, String)>,
     pub volume: String,
+    /// The child that prepared the volume, when its end is still to come.
+    pub preparation: Option<Child>,
     pub containment: Containment,
     pub notify: OwnedFd,
     pub control: Server,
@@ -119,6 +121,7 @@ impl Supervisor {
     /// Takes everything over and starts the log service at once; nothing else runs yet.
     pub fn new(mut setup: Setup) -> std::io::Result<Supervisor> {
         let listeners = std::mem::take(&mut setup.listeners);
+        let preparation = setup.preparation.take();
         let specs: Vec<_> = setup
             .order
             .iter()
@@ -142,6 +145,9 @@ impl Supervisor {
         let hook_pipe = OutputPipe::new("hook", NOTICE)?;
         let mut supervisor = Supervisor::assemble(setup, units, own_pipe, hook_pipe)?;
         supervisor.timers = timers;
+        if let Some(child) = preparation {
+            supervisor.remember(child, Role::Cut, Moment::MAX);
+        }
         supervisor.hand_out(listeners);
         for unit in &mut supervisor.units {
             unit.open_without_a_door();
