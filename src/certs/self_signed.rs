@@ -179,7 +179,11 @@ mod tests {
                 write_atomic(path, text.as_bytes(), r.owner).unwrap();
             }
             let found = ensure(&r, now + DAY).unwrap();
-            assert_eq!(found == Outcome::Kept, steps == 3, "after {steps} of {age:?}");
+            assert_eq!(
+                found == Outcome::Kept,
+                steps == 3,
+                "after {steps} of {age:?}"
+            );
             let new = pair(dir.path());
             // Both of one making: neither is the old one's nor the interrupted one's.
             assert!((0..2).all(|i| !new[i].is_empty() && new[i] != old[i]));

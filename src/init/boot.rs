@@ -88,9 +88,7 @@ fn start(root: &Path, clock: Stopwatch, journal: &mut Journal) -> Result<Supervi
     };
     let notify = bind_notify(&paths.notify_socket());
     let containment = Containment::detect(Path::new("/sys/fs/cgroup"));
-    let prepared = preparation
-        .finish(&mut signals, journal)
-        .map_err(Refusal)?;
+    let prepared = preparation.finish(&mut signals, journal).map_err(Refusal)?;
     let (units, order) = units.load(prepared.is_seeded, journal)?;
     let (listeners, told) = sockets::bind_all(&units.sockets, &paths);
     for line in told {
@@ -173,8 +171,7 @@ impl<'a> Units<'a> {
     fn check_all(&mut self) {
         let [_, generated, _] = self.paths.units();
         let generated = Shelf::read(&generated);
-        let found =
-            unit_files::assemble(&[&self.image, &generated, &self.volume], &self.services);
+        let found = unit_files::assemble(&[&self.image, &generated, &self.volume], &self.services);
         self.checked = unit_files::check(&found);
     }
 

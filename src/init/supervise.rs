@@ -24,7 +24,6 @@ use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::unistd::Pid;
 
@@ -266,7 +265,6 @@ impl Supervisor {
                 .take(count)
                 .filter_map(|event| RawFd::try_from(event.data()).ok())
                 .collect(),
-            Err(Errno::EINTR) => Vec::new(),
             Err(_) => Vec::new(),
         }
     }
@@ -340,8 +338,7 @@ impl Supervisor {
             unit.demand_sees_end(now);
         }
         // A replacement comes before the lines on what it replaces. The log service's own end is told while it is away.
-        let is_log = self.units.get(index).is_some_and(|unit| unit.spec.is_log);
-        let is_urgent = effects.contains(&Effect::Spawn) && !is_log;
+        let is_urgent = effects.contains(&Effect::Spawn) && self.log_unit() != Some(index);
         if is_urgent {
             self.journal.hold();
         }
@@ -452,9 +449,6 @@ impl Supervisor {
                 self.journal
                     .say(INFO, format!("{name}: not started: {reason}"));
                 self.record(Some(index), What::NotStarted, &reason);
-                if let Some(unit) = self.units.get_mut(index) {
-                    unit.start_pending = false;
-                }
                 self.feed(index, Event::Skip);
             }
         }

@@ -445,7 +445,9 @@ mod tests {
     /// nothing, and belongs to the line end.
     fn lines(text: &str) -> Vec<&str> {
         let lines = text.split_inclusive('\n');
-        lines.map(|line| line.trim_end_matches(['\r', '\n'])).collect()
+        lines
+            .map(|line| line.trim_end_matches(['\r', '\n']))
+            .collect()
     }
 
     #[test]
