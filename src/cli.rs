@@ -43,7 +43,7 @@ enum Command {
     Init(RootArgs),
     /// Prepare the volume and the certificate (started by PID 1)
     #[command(hide = true)]
-    Prepare(RootArgs),
+    Prepare(prepare::PrepareArgs),
     /// Print what the services say (started by PID 1)
     #[command(hide = true)]
     Logd,

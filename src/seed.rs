@@ -31,8 +31,7 @@ pub fn prepare(paths: &Paths) -> Result<Prepared, apply::SeedError> {
              hint: mount a named volume, as in `-v tele-conf:/srv`"
         ));
     }
-    let seeds = apply::list_seeds(&paths.seed())?;
-    let found = apply::look(paths, &seeds)?;
+    let (found, seeds) = apply::look(paths)?;
     let actions = plan::plan(&found, &seeds)?;
     let room = apply::check_writable(paths);
     if let Err(problem) = room {

@@ -1,5 +1,9 @@
 //! `switchhook prepare`: the volume and the certificate, before the services. PID 1 starts it and reads its report.
+//!
+//! PID 1 starts it first of all, so that both get ready at once, and gives the word when it has found environment and
+//! units sound. Invariant: before the word nothing is touched.
 
+use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -18,10 +22,24 @@ use crate::seed::{self, apply::SeedError};
 use crate::sys::clock::unix_now;
 use crate::sys::{environment, file};
 
+/// The arguments of `prepare`.
+#[derive(Debug, clap::Args)]
+pub struct PrepareArgs {
+    #[command(flatten)]
+    root: RootArgs,
+    /// Begin when a byte comes on standard input; without one do nothing
+    #[arg(long, hide = true)]
+    on_word: bool,
+}
+
 /// Prepares everything below the root.
-pub fn run(args: &RootArgs) -> ExitCode {
+pub fn run(args: &PrepareArgs) -> ExitCode {
     let report = Report(Output::new(false));
-    let config = match config::read(&environment::all()) {
+    let config = config::read(&environment::all());
+    if args.on_word && std::io::stdin().read_exact(&mut [0]).is_err() {
+        return report.0.finish(Exit::Ok);
+    }
+    let config = match config {
         Ok(config) => config,
         Err(mistakes) => {
             for mistake in mistakes {
@@ -30,7 +48,7 @@ pub fn run(args: &RootArgs) -> ExitCode {
             return report.0.finish(Exit::Configuration);
         }
     };
-    let paths = args.paths().of_pbx(config.pbx);
+    let paths = args.root.paths().of_pbx(config.pbx);
     if let Err(error) = prepare_volume(&paths, &report) {
         report.say(ERROR, &chain(&error));
         return report.0.finish(match error {
@@ -40,6 +58,7 @@ pub fn run(args: &RootArgs) -> ExitCode {
     }
     prepare_certificate(&paths, &config, &report);
     generate_units(&paths, &config, &report);
+    report.0.text(&Line::Done.to_string());
     report.0.finish(Exit::Ok)
 }
 
@@ -60,6 +79,7 @@ fn prepare_volume(paths: &Paths, report: &Report) -> Result<(), SeedError> {
     report.0.text(&volume.to_string());
     report.say(NOTICE, &format!("/srv is {}", prepared.volume));
     if prepared.seeded > 0 {
+        report.0.text(&Line::Seeded.to_string());
         report.say(
             NOTICE,
             &format!(

@@ -98,6 +98,7 @@ fn take_state(root: &Path, state: RawFd) -> Result<Supervisor, Problem> {
         listeners: Vec::new(),
         environment: std::mem::take(&mut state.environment),
         volume: std::mem::take(&mut state.volume),
+        preparation: None,
         containment: state.containment.clone(),
         notify,
         control: Server::resume(UnixListener::from(control)),

@@ -1,6 +1,7 @@
 //! What PID 1 itself says: straight to the container's output at first, through `logd` once that runs.
 //!
-//! Never blocks: a full pipe costs the line, and the next line that fits tells how many were lost.
+//! Never blocks: a full pipe costs the line, and the next line that fits tells how many were lost. Lines that are held
+//! keep their order.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -17,6 +18,11 @@ pub struct Journal {
     level: u8,
     format: LogFormat,
     lost: u64,
+    /// Standard error, from the first line on; `None` before it, and when it is closed.
+    direct: Option<SharedOutput>,
+    /// While it is above 0, lines are kept for later.
+    holds: u32,
+    held: Vec<(u8, String)>,
 }
 
 impl Journal {
@@ -28,7 +34,31 @@ impl Journal {
             level,
             format,
             lost: 0,
+            direct: None,
+            holds: 0,
+            held: Vec::new(),
         }
+    }
+
+    /// From now on lines wait until as many calls of `release`: what is urgent comes before the telling.
+    pub fn hold(&mut self) {
+        self.holds += 1;
+    }
+
+    /// The end of one `hold`; after the last one the lines are written, in their order.
+    pub fn release(&mut self) {
+        self.holds = self.holds.saturating_sub(1);
+        if self.holds == 0 {
+            for (severity, line) in std::mem::take(&mut self.held) {
+                self.write_line(severity, &line);
+            }
+        }
+    }
+
+    /// The end of every `hold`, for when a turn of the loop was lost.
+    pub fn release_all(&mut self) {
+        self.holds = 0;
+        self.release();
     }
 
     /// From now on lines go into this pipe, which must not block.
@@ -42,14 +72,14 @@ impl Journal {
     }
 
     /// Prints somebody else's line, if the level shows it.
-    pub fn relay(&self, record: &Record, level: u8) {
+    pub fn relay(&mut self, record: &Record, level: u8) {
         let level = if record.service == OWN_NAME {
             self.level
         } else {
             level
         };
         if is_shown(record, level) {
-            print_direct(&render(record, self.format, &wall_clock()));
+            self.print(&render(record, self.format, &wall_clock()));
         }
     }
 
@@ -60,6 +90,23 @@ impl Journal {
     }
 
     fn say_line(&mut self, severity: u8, line: &str) {
+        if self.holds > 0 {
+            self.held.push((severity, line.to_owned()));
+        } else {
+            self.write_line(severity, line);
+        }
+    }
+
+    fn print(&mut self, line: &str) {
+        if self.direct.is_none() {
+            self.direct = SharedOutput::new(std::io::stderr().as_fd()).ok();
+        }
+        if let Some(output) = &mut self.direct {
+            print_line(output, line);
+        }
+    }
+
+    fn write_line(&mut self, severity: u8, line: &str) {
         let Some(pipe) = &self.pipe else {
             if severity < self.level {
                 let record = Record {
@@ -67,7 +114,7 @@ impl Journal {
                     severity,
                     text: line.to_owned(),
                 };
-                print_direct(&render(&record, self.format, &wall_clock()));
+                self.print(&render(&record, self.format, &wall_clock()));
             }
             return;
         };
@@ -93,15 +140,18 @@ impl Journal {
 
 /// One line on standard error. One that is gone, or full because nobody reads it, is no reason to end or wait.
 pub fn print_direct(line: &str) {
-    let mut text = line.to_owned();
-    text.push('\n');
     if let Ok(mut output) = SharedOutput::new(std::io::stderr().as_fd()) {
-        let mut rest = text.as_bytes();
-        while let Written::Some(length) = output.write(rest) {
-            rest = rest.get(length..).unwrap_or_default();
-            if rest.is_empty() {
-                break;
-            }
+        print_line(&mut output, line);
+    }
+}
+
+fn print_line(output: &mut SharedOutput, line: &str) {
+    let text = format!("{line}\n");
+    let mut rest = text.as_bytes();
+    while let Written::Some(length) = output.write(rest) {
+        rest = rest.get(length..).unwrap_or_default();
+        if rest.is_empty() {
+            break;
         }
     }
 }

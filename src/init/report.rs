@@ -11,15 +11,21 @@ use crate::logd::syslog::ERROR;
 pub enum Line {
     /// What /srv is, as `status` shows it.
     Volume(String),
+    /// The volume got files: what was read of it before may no longer hold.
+    Seeded,
+    /// Everything is prepared; only the child's own end is still to come.
+    Done,
     /// A line for the log; the severity is syslog's (RFC 5424, 0 to 7).
     Say { severity: u8, text: String },
 }
 
 impl fmt::Display for Line {
-    /// `volume TEXT`, or `<SEVERITY>TEXT` as in syslog, without the line end.
+    /// `volume TEXT`, `seeded`, `done`, or `<SEVERITY>TEXT` as in syslog, without the line end.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Line::Volume(text) => write!(f, "volume {text}"),
+            Line::Seeded => f.write_str("seeded"),
+            Line::Done => f.write_str("done"),
             Line::Say { severity, text } => write!(f, "<{severity}>{text}"),
         }
     }
@@ -37,6 +43,11 @@ impl Line {
     fn parse(line: &str) -> Line {
         if let Some(text) = line.strip_prefix("volume ") {
             return Line::Volume(text.to_owned());
+        }
+        match line {
+            "seeded" => return Line::Seeded,
+            "done" => return Line::Done,
+            _ => {}
         }
         let said = line.strip_prefix('<').and_then(|rest| rest.split_once('>'));
         match said.and_then(|(digit, text)| Some((digit.parse().ok()?, text))) {
@@ -90,11 +101,11 @@ mod tests {
     fn lines_are_whole_however_they_come() {
         let said: Vec<Line> = Line::all(4, "no room\nhint: make some").collect();
         let volume = Line::Volume("named volume `a b`".into());
-        let mut text = volume.to_string() + "\n";
-        for line in &said {
+        let expected = [vec![volume, Line::Seeded], said, vec![Line::Done]].concat();
+        let mut text = String::new();
+        for line in &expected {
             text += &format!("{line}\n");
         }
-        let expected = [vec![volume], said].concat();
         for size in 1..text.len() {
             let mut lines = Lines::default();
             let got: Vec<Line> = text

@@ -24,7 +24,6 @@ use std::collections::HashMap;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::unistd::Pid;
 
@@ -43,7 +42,7 @@ use crate::logd::OWN_NAME;
 use crate::logd::syslog::{DEBUG, ERROR, INFO, NOTICE, WARNING};
 use crate::sys::clock::Stopwatch;
 use crate::sys::containment::Containment;
-use crate::sys::process::{self, ProcessHandle};
+use crate::sys::process::{self, Child, ProcessHandle};
 use crate::sys::signal::{self, Signals};
 use crate::units::UnitSet;
 use sockets::Listener;
@@ -51,7 +50,7 @@ use timers::Timer;
 use unit::{OutputPipe, Surroundings, Unit};
 
 /// How many ended children are reaped before other events get their turn.
-const REAP_BATCH: usize = 256;
+const REAP_BATCH: usize = 64;
 /// How long a reload or drain command may take.
 const HELPER_LIMIT: Duration = Duration::from_secs(30);
 
@@ -110,6 +109,8 @@ pub struct Setup {
     pub listeners: Vec<super::sockets::Bound>,
     pub environment: Vec<(String, String)>,
     pub volume: String,
+    /// The child that prepared the volume, when its end is still to come.
+    pub preparation: Option<Child>,
     pub containment: Containment,
     pub notify: OwnedFd,
     pub control: Server,
@@ -119,6 +120,7 @@ impl Supervisor {
     /// Takes everything over and starts the log service at once; nothing else runs yet.
     pub fn new(mut setup: Setup) -> std::io::Result<Supervisor> {
         let listeners = std::mem::take(&mut setup.listeners);
+        let preparation = setup.preparation.take();
         let specs: Vec<_> = setup
             .order
             .iter()
@@ -142,6 +144,9 @@ impl Supervisor {
         let hook_pipe = OutputPipe::new("hook", NOTICE)?;
         let mut supervisor = Supervisor::assemble(setup, units, own_pipe, hook_pipe)?;
         supervisor.timers = timers;
+        if let Some(child) = preparation {
+            supervisor.remember(child, Role::Cut, Moment::MAX);
+        }
         supervisor.hand_out(listeners);
         for unit in &mut supervisor.units {
             unit.open_without_a_door();
@@ -219,6 +224,7 @@ impl Supervisor {
             self.reap_batch();
         }
         self.deadlines();
+        self.forget_clients();
         None
     }
 
@@ -259,7 +265,6 @@ impl Supervisor {
                 .take(count)
                 .filter_map(|event| RawFd::try_from(event.data()).ok())
                 .collect(),
-            Err(Errno::EINTR) => Vec::new(),
             Err(_) => Vec::new(),
         }
     }
@@ -302,7 +307,7 @@ impl Supervisor {
                     signal::Request::Stop => self.stop_ordered(),
                     signal::Request::Reload => self.reload_all(),
                     signal::Request::Dump => self.dump(),
-                    signal::Request::ChildEnded => self.reap_batch(),
+                    signal::Request::ChildEnded => self.more_to_reap = true,
                 }
             }
         } else if fd == self.notify.as_raw_fd() {
@@ -332,8 +337,16 @@ impl Supervisor {
         if matches!(event, Event::Exited { .. }) {
             unit.demand_sees_end(now);
         }
+        // A replacement comes before the lines on what it replaces. The log service's own end is told while it is away.
+        let is_urgent = effects.contains(&Effect::Spawn) && self.log_unit() != Some(index);
+        if is_urgent {
+            self.journal.hold();
+        }
         for effect in effects {
             self.carry_out(index, effect);
+        }
+        if is_urgent {
+            self.journal.release();
         }
     }
 
@@ -436,9 +449,6 @@ impl Supervisor {
                 self.journal
                     .say(INFO, format!("{name}: not started: {reason}"));
                 self.record(Some(index), What::NotStarted, &reason);
-                if let Some(unit) = self.units.get_mut(index) {
-                    unit.start_pending = false;
-                }
                 self.feed(index, Event::Skip);
             }
         }

@@ -4,9 +4,12 @@
 //! nothing in the volume can block or bloat PID 1.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::fcntl::OFlag;
 
 use super::{identity, order};
 use crate::units::runit::{self, RunitDirectory, RunitFile};
@@ -18,6 +21,7 @@ use crate::units::{Origins, UnitSet, UnitText, read_all};
 const LONGEST: u64 = 1 << 20;
 /// What is read of a program: enough to see whether the kernel would run it.
 const HEAD: u64 = 256;
+const NOT_PLAIN: &str = "it is no plain file";
 
 /// What lies on disk.
 #[derive(Debug, Default)]
@@ -46,51 +50,122 @@ impl Checked {
     }
 }
 
-/// Reads the unit files of `directories`, where later ones replace those of the same name, and the service
-/// directories in `runit`. What is not there is no mistake. `root` is taken off the working directories.
-pub fn find(directories: &[PathBuf], runit: Option<&Path>, root: &Path) -> Found {
-    let mut found = Found::default();
-    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
-    let mut drop_ins: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    for directory in directories {
+/// One directory of unit files, as it was read.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    /// By name.
+    files: Vec<(String, Sheet)>,
+    /// By the name of the unit that they add to.
+    drop_ins: Vec<(String, Vec<Sheet>)>,
+    /// Directories that could not be read.
+    findings: Vec<Finding>,
+}
+
+/// One file: what is in it, or why it cannot be read. Another of the same name may stand in its place.
+#[derive(Debug)]
+struct Sheet {
+    path: PathBuf,
+    source: Result<Source, String>,
+}
+
+/// The service directories, as they were read.
+#[derive(Debug, Default)]
+pub struct Services(Found);
+
+impl Shelf {
+    /// What is not there is no mistake.
+    pub fn read(directory: &Path) -> Shelf {
+        let mut found = Found::default();
+        let mut shelf = Shelf::default();
         for (name, path) in found.list(directory) {
             if let Some(unit) = name.strip_suffix(".d").filter(|unit| is_unit_name(unit)) {
                 let parts = found.list(&path).into_iter();
                 let parts = parts.filter(|(part, _)| part.ends_with(".conf"));
-                let known = drop_ins.entry(unit.to_owned()).or_default();
-                known.extend(parts.map(|(_, path)| path));
+                let parts = parts.map(|(_, path)| Sheet::read(path)).collect();
+                shelf.drop_ins.push((unit.to_owned(), parts));
             } else if is_unit_name(&name) {
-                files.insert(name, path);
+                shelf.files.push((name, Sheet::read(path)));
             }
         }
+        shelf.findings = found.findings;
+        shelf
     }
-    for (file_name, path) in files {
-        let more = drop_ins.remove(&file_name).unwrap_or_default();
-        let Some(source) = found.source(&path) else {
-            continue;
+}
+
+impl Sheet {
+    fn read(path: PathBuf) -> Sheet {
+        // A link to /dev/null switches a unit off, as an empty file does (systemd.unit(5)).
+        let is_null = std::fs::read_link(&path).is_ok()
+            && std::fs::canonicalize(&path).is_ok_and(|end| end == Path::new("/dev/null"));
+        let bytes = if is_null {
+            Ok(Vec::new())
+        } else {
+            read_plain(&path, LONGEST)
         };
-        if source.text.is_empty() {
-            let text = format!("`{file_name}` is empty and so switched off");
-            found.say(&path, Severity::Ignored, text);
-            continue;
-        }
-        let mut sources = vec![source];
-        for part in more {
-            sources.extend(found.source(&part));
-        }
-        found.units.push(UnitText { file_name, sources });
+        let source = bytes.map(|bytes| Source {
+            file: path.display().to_string(),
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        });
+        Sheet { path, source }
     }
-    for path in drop_ins.into_values().flatten() {
-        let text = "there is no unit that this adds to".to_owned();
-        found.say(&path, Severity::Ignored, text);
-    }
-    if let Some(runit) = runit {
-        for (name, path) in found.list(runit) {
+}
+
+impl Services {
+    /// The service directories in `runit`. `root` is taken off the working directories.
+    pub fn read(runit: Option<&Path>, root: &Path) -> Services {
+        let mut found = Found::default();
+        for (name, path) in runit.map_or(Vec::new(), |runit| found.list(runit)) {
             if !name.starts_with('.') && path.is_dir() && !is_drop_in(&name) {
                 found.service_directory(&name, &path, root);
             }
         }
+        Services(found)
     }
+}
+
+/// Reads the unit files of `directories`, where later ones replace those of the same name, and the service
+/// directories in `runit`. What is not there is no mistake. `root` is taken off the working directories.
+pub fn find(directories: &[PathBuf], runit: Option<&Path>, root: &Path) -> Found {
+    let shelves: Vec<Shelf> = directories.iter().map(|dir| Shelf::read(dir)).collect();
+    let shelves: Vec<&Shelf> = shelves.iter().collect();
+    assemble(&shelves, &Services::read(runit, root))
+}
+
+/// The units of several directories, where later ones replace those of the same name, and the service directories.
+pub fn assemble(shelves: &[&Shelf], services: &Services) -> Found {
+    let mut found = Found::default();
+    let mut files: BTreeMap<&str, &Sheet> = BTreeMap::new();
+    let mut drop_ins: BTreeMap<&str, Vec<&Sheet>> = BTreeMap::new();
+    for shelf in shelves {
+        found.findings.extend(shelf.findings.iter().cloned());
+        for (unit, parts) in &shelf.drop_ins {
+            drop_ins.entry(unit).or_default().extend(parts);
+        }
+        files.extend(shelf.files.iter().map(|(name, sheet)| (&**name, sheet)));
+    }
+    for (file_name, sheet) in files {
+        let more = drop_ins.remove(file_name).unwrap_or_default();
+        let Some(source) = found.source(sheet) else {
+            continue;
+        };
+        if source.text.is_empty() {
+            let text = format!("`{file_name}` is empty and so switched off");
+            found.say(&sheet.path, Severity::Ignored, text);
+            continue;
+        }
+        let mut sources = vec![source];
+        for part in more {
+            sources.extend(found.source(part));
+        }
+        let file_name = file_name.to_owned();
+        found.units.push(UnitText { file_name, sources });
+    }
+    for sheet in drop_ins.into_values().flatten() {
+        let text = "there is no unit that this adds to".to_owned();
+        found.say(&sheet.path, Severity::Ignored, text);
+    }
+    found.findings.extend(services.0.findings.iter().cloned());
+    found.runit = services.0.runit.clone();
     found
 }
 
@@ -147,21 +222,12 @@ impl Found {
         all
     }
 
-    fn source(&mut self, path: &Path) -> Option<Source> {
-        // A link to /dev/null switches a unit off, as an empty file does (systemd.unit(5)).
-        let is_null = std::fs::canonicalize(path).is_ok_and(|end| end == Path::new("/dev/null"));
-        let bytes = if is_null {
-            Ok(Vec::new())
-        } else {
-            read_plain(path, LONGEST)
-        };
-        match bytes {
-            Ok(bytes) => Some(Source {
-                file: path.display().to_string(),
-                text: String::from_utf8_lossy(&bytes).into_owned(),
-            }),
+    fn source(&mut self, sheet: &Sheet) -> Option<Source> {
+        match &sheet.source {
+            Ok(source) => Some(source.clone()),
             Err(problem) => {
-                self.say(path, Severity::Error, format!("cannot be read: {problem}"));
+                let text = format!("cannot be read: {problem}");
+                self.say(&sheet.path, Severity::Error, text);
                 None
             }
         }
@@ -250,14 +316,24 @@ fn read_head(path: &Path) -> std::io::Result<Vec<u8>> {
 }
 
 fn read_plain(path: &Path, most: u64) -> Result<Vec<u8>, String> {
-    let meta = std::fs::metadata(path).map_err(|e| e.to_string())?;
+    // Not blocking: a pipe in the place of the file must not stop us.
+    let flags = (OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).bits();
+    let opened = File::options().read(true).custom_flags(flags).open(path);
+    let file = opened.map_err(|e| match e.raw_os_error() {
+        // A socket (open(2)).
+        Some(libc::ENXIO) => NOT_PLAIN.to_owned(),
+        _ => e.to_string(),
+    })?;
+    let meta = file.metadata().map_err(|e| e.to_string())?;
     if !meta.is_file() {
-        return Err("it is no plain file".to_owned());
+        return Err(NOT_PLAIN.to_owned());
     }
     if meta.len() > most {
         return Err(format!("it is longer than {most} bytes"));
     }
-    std::fs::read(path).map_err(|e| e.to_string())
+    let mut bytes = Vec::with_capacity(usize::try_from(meta.len() + 1).unwrap_or_default());
+    let read = file.take(most).read_to_end(&mut bytes);
+    read.map(|_| bytes).map_err(|e| e.to_string())
 }
 
 /// Parses what was found, looks up accounts, and puts the services in order.

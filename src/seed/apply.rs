@@ -87,7 +87,7 @@ fn step(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SeedError 
 }
 
 /// The seed files, as paths below the volume, in name order.
-pub fn list_seeds(seed: &Path) -> Result<Vec<String>, SeedError> {
+fn list_seeds(seed: &Path) -> Result<Vec<String>, SeedError> {
     let mut out = Vec::new();
     let mut pending = vec![seed.to_path_buf()];
     while let Some(directory) = pending.pop() {
@@ -97,8 +97,11 @@ pub fn list_seeds(seed: &Path) -> Result<Vec<String>, SeedError> {
             Err(e) => return Err(step("read", &directory)(e)),
         };
         for entry in entries {
-            let path = entry.map_err(step("read", &directory))?.path();
-            if path.is_dir() {
+            let entry = entry.map_err(step("read", &directory))?;
+            let path = entry.path();
+            // The directory knows what its entries are, but not what a link leads to.
+            let kind = entry.file_type().map_err(step("read", &directory))?;
+            if kind.is_dir() || kind.is_symlink() && path.is_dir() {
                 pending.push(path);
             } else if let Ok(below) = path.strip_prefix(seed) {
                 out.push(below.to_string_lossy().into_owned());
@@ -109,8 +112,8 @@ pub fn list_seeds(seed: &Path) -> Result<Vec<String>, SeedError> {
     Ok(out)
 }
 
-/// Looks at the volume.
-pub fn look(paths: &Paths, seeds: &[String]) -> Result<Found, SeedError> {
+/// Looks at the volume. The seed files, as paths below it, are listed and looked for only where a new volume needs them.
+pub fn look(paths: &Paths) -> Result<(Found, Vec<String>), SeedError> {
     let schema_file = paths.state().join("schema");
     let schema = match std::fs::read_to_string(&schema_file) {
         Ok(text) => {
@@ -147,17 +150,21 @@ pub fn look(paths: &Paths, seeds: &[String]) -> Result<Found, SeedError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => true,
         Err(e) => return Err(step("read", &configuration)(e)),
     };
-    Ok(Found {
+    let seeding = paths.state().join("seeding").exists();
+    let seeds = if is_empty || seeding {
+        list_seeds(&paths.seed())?
+    } else {
+        Vec::new()
+    };
+    let files = seeds.iter().filter(|seed| has_content(seed)).cloned();
+    let found = Found {
         schema,
         places: places.collect(),
-        files: seeds
-            .iter()
-            .filter(|seed| has_content(seed))
-            .cloned()
-            .collect::<BTreeSet<_>>(),
+        files: files.collect::<BTreeSet<_>>(),
         is_empty,
-        seeding: paths.state().join("seeding").exists(),
-    })
+        seeding,
+    };
+    Ok((found, seeds))
 }
 
 /// Makes and removes a small file at the top of the volume.
@@ -188,6 +195,9 @@ pub fn apply(
     actions: &[Action],
     warnings: &mut Vec<String>,
 ) -> Result<usize, SeedError> {
+    if actions.is_empty() {
+        return Ok(0);
+    }
     // In a test's root there may be no such account; then everything stays ours.
     let ids = |name: &str| {
         let account = crate::sys::account::user(name).ok().flatten()?;

@@ -13,9 +13,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 
+use super::signal;
 use crate::units::exit::Exit;
 use crate::units::spec::Limit;
 use child::Prepared;
@@ -178,12 +180,17 @@ pub fn replace(program: &Path, arguments: &[OsString]) -> io::Error {
 /// Forks and executes. The parent must watch `outcome` and reap the pid.
 pub fn spawn(launch: &Launch) -> Result<Child, SpawnError> {
     let prepared = Prepared::new(launch)?;
-    let (outcome, report) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(system("open a pipe"))?;
+    // Neither end ever waits: not ours, and the other takes one short report.
+    let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+    let (outcome, report) = pipe2(flags).map_err(system("open a pipe"))?;
+    // A signal that comes to the child before its program runs must wait for that, and not run PID 1's handler there.
+    let blocked = signal::Blocked::all().map_err(system("let signals wait"))?;
     // SAFETY: PID 1 and the tests' supervisors have one thread; the child calls only what
     // signal-safety(7) allows and touches no memory that another thread could hold locked.
     match unsafe { fork() }.map_err(system("fork"))? {
         ForkResult::Child => prepared.become_program(report.as_raw_fd()),
         ForkResult::Parent { child } => {
+            drop(blocked);
             drop(report);
             let handle = ProcessHandle::open(child).map_err(|source| SpawnError::System {
                 step: "open the child's pidfd",
@@ -237,8 +244,56 @@ pub fn reap(pid: Pid) {
     let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
 }
 
+/// Sets every signal that we were started with as ignored to its default, so that the services do not inherit that
+/// (signal(7)). SIGPIPE stays as it is: a write to a pipe without a reader must not end us, and a child sets it back.
+pub fn restore_defaults() {
+    for signal in (1..=64).filter(|signal| *signal != libc::SIGPIPE) {
+        // The kernel's own form of an action: handler, flags, restorer and mask, all zero is SIG_DFL.
+        // The C library's call would refuse its two private signals, 32 and 33.
+        let default = [0usize; 4];
+        let mut found = [0usize; 4];
+        let none = std::ptr::null::<libc::c_void>();
+        // SAFETY: rt_sigaction(2) with live arrays of the kernel's size; the mask has 8 bytes.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, none, found.as_mut_ptr(), 8);
+            if found.first() == Some(&libc::SIG_IGN) {
+                libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, 8);
+            }
+        }
+    }
+}
+
 /// Becomes the parent of orphaned descendants when we are not PID 1 (prctl(2), PR_SET_CHILD_SUBREAPER).
 pub fn adopt_orphans() {
     // SAFETY: prctl with plain integers.
     unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    #[test]
+    fn a_signal_that_comes_before_the_program_runs_is_not_lost() {
+        let _signals = signal::Signals::install().unwrap();
+        let launch = Launch {
+            program: PathBuf::from("/bin/sleep"),
+            arguments: vec!["600".to_owned()],
+            ..Launch::default()
+        };
+        for round in 0..200 {
+            let child = spawn(&launch).unwrap();
+            child.handle.signal(libc::SIGTERM).unwrap();
+            let mut ended = [PollFd::new(child.handle.0.as_fd(), PollFlags::POLLIN)];
+            let count = poll(&mut ended, PollTimeout::from(10_000u16)).unwrap();
+            if count == 0 {
+                child.handle.signal(libc::SIGKILL).unwrap();
+            }
+            let status = waitid(Id::Pid(child.pid), WaitPidFlag::WEXITED).unwrap();
+            assert_eq!(count, 1, "it lives on in round {round}: {status:?}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The signals that PID 1 listens to, as a readable descriptor for its event loop.
 //!
-//! Handlers and a socket pair (signal-hook), no signal mask: a mask would be inherited by every child.
+//! Handlers and a socket pair (signal-hook), no signal mask: a mask would be inherited by every child. Only around a
+//! fork signals wait, so that none runs PID 1's handler in a child, which would speak into PID 1's own pair.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,6 +10,9 @@ use std::os::unix::net::UnixStream;
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::backend::SignalDelivery;
 use signal_hook::iterator::exfiltrator::SignalOnly;
+
+/// The signals that `Signals` handles.
+pub const HANDLED: [i32; 5] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD];
 
 /// What a signal asks of PID 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +34,7 @@ pub struct Signals(SignalDelivery<UnixStream, SignalOnly>);
 impl Signals {
     pub fn install() -> io::Result<Signals> {
         let (read, write) = UnixStream::pair()?;
-        let signals = [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGCHLD];
-        SignalDelivery::with_pipe(read, write, SignalOnly, signals).map(Signals)
+        SignalDelivery::with_pipe(read, write, SignalOnly, HANDLED).map(Signals)
     }
 
     pub fn descriptor(&self) -> BorrowedFd<'_> {
@@ -67,6 +70,24 @@ impl Signals {
             Ok(Some(pending)) => pending.filter_map(request).collect(),
             Ok(None) | Err(_) => self.0.pending().filter_map(request).collect(),
         }
+    }
+}
+
+/// Lets signals wait as long as it is held; then those wait that waited before.
+#[derive(Debug)]
+pub struct Blocked(nix::sys::signal::SigSet);
+
+impl Blocked {
+    pub fn all() -> nix::Result<Blocked> {
+        let all = nix::sys::signal::SigSet::all();
+        all.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK)
+            .map(Blocked)
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        let _ = self.0.thread_set_mask();
     }
 }
 

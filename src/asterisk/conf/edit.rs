@@ -441,6 +441,24 @@ mod tests {
             .prop_map(|(lines, end, last)| lines.join(end) + if last { end } else { "" })
     }
 
+    /// Asterisk reads up to the line feed and takes the bytes below 33 off both ends: a carriage return at the end says
+    /// nothing, and belongs to the line end.
+    fn lines(text: &str) -> Vec<&str> {
+        let lines = text.split_inclusive('\n');
+        lines
+            .map(|line| line.trim_end_matches(['\r', '\n']))
+            .collect()
+    }
+
+    #[test]
+    fn a_carriage_return_at_the_end_of_the_text_stays_in_its_line() {
+        let after = edited("[a] ;\r", |d| d.append_section("z", &["a"], &[("k", "")]));
+        assert_eq!(after, "[a] ;\r\n\n[z](a)\nk = \n");
+        let again = Document::parse(&after);
+        assert_eq!(again.effective("z", "k").as_deref(), Some(""));
+        assert_eq!(lines(&after)[0], lines("[a] ;\r")[0]);
+    }
+
     proptest! {
         #[test]
         fn an_edit_touches_no_other_line(text in conf_text(), value in "[ -~]{0,10}", pick in 0..3usize) {
@@ -456,8 +474,7 @@ mod tests {
                 return Ok(());
             }
             let after = document.to_string();
-            let old: Vec<&str> = text.lines().collect();
-            let new: Vec<&str> = after.lines().collect();
+            let (old, new) = (lines(&text), lines(&after));
             match pick {
                 0 => {
                     prop_assert_eq!(document.effective("a", "k"), Some(value));

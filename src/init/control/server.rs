@@ -37,6 +37,8 @@ pub struct Server {
     clients: HashMap<RawFd, Client>,
     turn: u64,
     followers_dropped: u64,
+    /// Disconnected, and still open until nothing watches them any more.
+    departed: Vec<UnixStream>,
 }
 
 /// What a descriptor of ours brought.
@@ -68,6 +70,7 @@ impl Server {
             clients: HashMap::new(),
             turn: 0,
             followers_dropped: 0,
+            departed: Vec::new(),
         }
     }
 
@@ -174,7 +177,7 @@ impl Server {
             .min_by_key(|(_, client)| client.heard)
             .map(|(fd, _)| *fd);
         if let Some(fd) = longest {
-            self.clients.remove(&fd);
+            self.drop_client(fd);
         }
     }
 
@@ -184,7 +187,7 @@ impl Server {
             return;
         };
         if client.stream.write_all(&line(reply)).is_err() {
-            self.clients.remove(&fd);
+            self.drop_client(fd);
         }
     }
 
@@ -212,15 +215,32 @@ impl Server {
     /// Tells every follower; one whose buffer is full is dropped and counted. It may come back and ask for what it missed.
     pub fn publish(&mut self, reply: &Reply) {
         let line = line(reply);
-        let before = self.clients.len();
-        self.clients
-            .retain(|_, client| !client.follows || client.stream.write_all(&line).is_ok());
-        let dropped = u64::try_from(before - self.clients.len()).unwrap_or(0);
-        self.followers_dropped += dropped;
+        let following = self.clients.iter_mut().filter(|(_, client)| client.follows);
+        let full = following.filter_map(|(fd, client)| {
+            let is_told = client.stream.write_all(&line).is_ok();
+            (!is_told).then_some(*fd)
+        });
+        let full: Vec<RawFd> = full.collect();
+        for fd in full {
+            self.drop_client(fd);
+            self.followers_dropped += 1;
+        }
     }
 
+    /// Disconnects a client. Its descriptor stays open, and its number its own, until `forget`.
     pub fn drop_client(&mut self, fd: RawFd) {
-        self.clients.remove(&fd);
+        if let Some(client) = self.clients.remove(&fd) {
+            // A child that was just forked may hold a copy: the peer must not wait for that one's end.
+            let _ = client.stream.shutdown(std::net::Shutdown::Both);
+            self.departed.push(client.stream);
+        }
+    }
+
+    /// Closes what was disconnected, after `unwatch` was told of each.
+    pub fn forget(&mut self, unwatch: impl Fn(&UnixStream)) {
+        for stream in self.departed.drain(..) {
+            unwatch(&stream);
+        }
     }
 }
 
@@ -239,4 +259,36 @@ fn trusted_peer(stream: &UnixStream) -> Option<Peer> {
         uid: peer.uid(),
         pid: peer.pid(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+    #[test]
+    fn a_client_that_has_gone_is_reported_no_more_although_a_child_holds_a_copy() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let mut server = Server::bind(&path).unwrap();
+        let peer = UnixStream::connect(&path).unwrap();
+        let Incoming::Connected(clients) = server.readable(server.listener().as_raw_fd()) else {
+            panic!("nobody came");
+        };
+        let client = server.client(clients[0]).unwrap();
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+        epoll
+            .add(client, EpollEvent::new(EpollFlags::EPOLLIN, 1))
+            .unwrap();
+        // As a child has one from its fork to its exec.
+        let copy = client.try_clone().unwrap();
+        drop(peer);
+        assert!(matches!(server.readable(clients[0]), Incoming::Gone));
+        server.drop_client(clients[0]);
+        assert!(!server.owns(clients[0]));
+        server.forget(|stream| epoll.delete(stream).unwrap());
+        let mut events = [EpollEvent::empty(); 4];
+        assert_eq!(epoll.wait(&mut events, EpollTimeout::ZERO), Ok(0));
+        drop(copy);
+    }
 }

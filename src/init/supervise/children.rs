@@ -306,11 +306,11 @@ impl Supervisor {
         match role {
             Role::Main(index) => {
                 self.read_outcome(index);
+                self.close_notification(index);
                 let mut is_unheard = self.shutdown.is_stopping();
                 if let Some(unit) = self.units.get_mut(index) {
                     is_unheard |= matches!(unit.life.state(), State::Starting { .. });
                     unit.process = None;
-                    unit.notification = None;
                     if let Some(outcome) = unit.outcome.take() {
                         let _ = self.epoll.delete(&outcome);
                         self.outcomes.remove(&outcome.as_raw_fd());

@@ -51,6 +51,15 @@ impl Supervisor {
         }
     }
 
+    /// Closes the clients that have gone. First they are taken out of the epoll: a child that was just forked holds them
+    /// until it executes, and as long they would be reported, under a number that is another's by then (epoll(7)).
+    pub(super) fn forget_clients(&mut self) {
+        let epoll = &self.epoll;
+        self.control.forget(|stream| {
+            let _ = epoll.delete(stream);
+        });
+    }
+
     fn answer_events(&mut self, fd: RawFd, last: usize, after: u64, follow: bool) -> Reply {
         if follow && !self.control.follow(fd) {
             let reason = "there are too many followers of the events already".to_owned();
@@ -260,7 +269,7 @@ fn millis(duration: std::time::Duration) -> u64 {
 
 fn service_status(unit: &super::Unit, now: Moment) -> ServiceStatus {
     let state = match unit.life.state() {
-        State::Idle if unit.start_pending => "waiting",
+        State::Idle | State::Finished { .. } if unit.start_pending => "waiting",
         State::Idle | State::Finished { ok: true } if unit.is_listening() => "listening",
         State::Idle => "stopped",
         State::Preparing { .. } | State::Starting { .. } | State::Completing { .. } => "starting",
@@ -279,7 +288,7 @@ fn service_status(unit: &super::Unit, now: Moment) -> ServiceStatus {
     ServiceStatus {
         name: unit.spec.name.clone(),
         state: state.to_owned(),
-        up: unit.life.is_up(),
+        up: unit.life.is_up() && state != "waiting",
         wanted: unit.life.is_wanted() || unit.start_pending,
         pid: process.map(Pid::as_raw),
         by_order: !unit.spec.starts,

@@ -123,17 +123,26 @@ impl Supervisor {
             Ok(length @ 1..) => buffer.iter().take(length).any(|byte| *byte == b'\n'),
             Err(Errno::EAGAIN | Errno::EINTR) => false,
             Ok(0) | Err(_) => {
-                unit.notification = None;
-                false
+                let index = unit.index;
+                self.close_notification(index);
+                return true;
             }
         };
         if is_ready {
-            unit.notification = None;
             let index = unit.index;
+            self.close_notification(index);
             self.read_outcome(index);
             self.feed(index, Event::Ready);
         }
         true
+    }
+
+    /// Taken out of the epoll first, as `read_outcome` says.
+    pub(super) fn close_notification(&mut self, index: usize) {
+        let unit = self.units.get_mut(index);
+        if let Some(fd) = unit.and_then(|unit| unit.notification.take()) {
+            let _ = self.epoll.delete(fd);
+        }
     }
 
     fn tell_of(&mut self, index: usize, what: &str) {

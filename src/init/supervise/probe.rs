@@ -7,6 +7,7 @@
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::sys::epoll::Epoll;
 
 use super::Supervisor;
 use super::unit::Unit;
@@ -83,9 +84,9 @@ impl Supervisor {
                 }
                 self.ask_for_life(index, now);
             }
-            Some(Action::Withdraw) => probe.connection = None,
+            Some(Action::Withdraw) => close(&self.epoll, probe),
             Some(Action::Dead) => {
-                probe.connection = None;
+                close(&self.epoll, probe);
                 self.feed(index, Event::WatchdogFailed);
             }
             None => {}
@@ -99,7 +100,7 @@ impl Supervisor {
         let Some(probe) = &mut unit.probe else {
             return;
         };
-        probe.connection = None;
+        close(&self.epoll, probe);
         match connect_unix(&self.paths.at(&probe.path)) {
             Ok(Connected::Yes(fd)) => {
                 probe.problem = None;
@@ -152,8 +153,15 @@ impl Supervisor {
             }
             // Seen for an earlier descriptor of this number.
             Some(Err(Errno::EAGAIN | Errno::EINTR)) => {}
-            _ => probe.connection = None,
+            _ => close(&self.epoll, probe),
         }
         true
+    }
+}
+
+/// Gives the open question up. Taken out of the epoll first, as `read_outcome` says.
+fn close(epoll: &Epoll, probe: &mut Probe) {
+    if let Some(connection) = probe.connection.take() {
+        let _ = epoll.delete(connection);
     }
 }

@@ -42,6 +42,7 @@ impl Supervisor {
                 Ok(None) => failed = 0,
                 Err(_) => {
                     failed += 1;
+                    self.journal.release_all();
                     let what = LAST_PANIC.with(|last| last.borrow().clone());
                     let text = format!("a defect of switchhook, please report it: {what}");
                     self.journal.say(ERROR, text);

@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::capability::{drop_bounding_set, keep_capabilities};
 use super::stage::{Stage, check, errno};
 use super::{Launch, SpawnError};
+use crate::sys::signal;
 use crate::units::spec::LimitResource;
 
 /// The C form of a launch: nothing here allocates after the fork.
@@ -18,8 +19,11 @@ pub struct Prepared<'a> {
     program: CString,
     _arguments: Vec<CString>,
     argv: Vec<*const libc::c_char>,
-    environment: Vec<CString>,
+    environment: Vec<Vec<u8>>,
     listen_pid: Option<usize>,
+    /// Room for the pointers to the environment, and for the descriptors on their way.
+    envp: Vec<*const libc::c_char>,
+    lifted: Vec<RawFd>,
     working_directory: Option<CString>,
     null: OwnedFd,
     /// Where the child reports a failure; moves when a listener needs its number.
@@ -27,7 +31,8 @@ pub struct Prepared<'a> {
 }
 
 /// Room for the digits of the child's pid, which only the child knows.
-const LISTEN_PID_ROOM: &str = "LISTEN_PID=0000000000";
+const LISTEN_PID_ROOM: &[u8] = b"LISTEN_PID=0000000000\0";
+const LISTEN_PID: usize = "LISTEN_PID=".len();
 
 impl<'a> Prepared<'a> {
     pub fn new(launch: &'a Launch) -> Result<Prepared<'a>, SpawnError> {
@@ -40,7 +45,7 @@ impl<'a> Prepared<'a> {
         argv.push(std::ptr::null());
         let mut environment = Vec::new();
         for (name, value) in &launch.environment {
-            environment.push(CString::new(format!("{name}={value}"))?);
+            environment.push(CString::new(format!("{name}={value}"))?.into_bytes_with_nul());
         }
         let mut listen_pid = None;
         if !launch.listeners.is_empty() {
@@ -49,13 +54,12 @@ impl<'a> Prepared<'a> {
                 .iter()
                 .map(|(name, _)| name.as_str())
                 .collect();
-            environment.push(CString::new(format!(
-                "LISTEN_FDS={}",
-                launch.listeners.len()
-            ))?);
-            environment.push(CString::new(format!("LISTEN_FDNAMES={}", names.join(":")))?);
+            let count = format!("LISTEN_FDS={}", launch.listeners.len());
+            environment.push(CString::new(count)?.into_bytes_with_nul());
+            let names = format!("LISTEN_FDNAMES={}", names.join(":"));
+            environment.push(CString::new(names)?.into_bytes_with_nul());
             listen_pid = Some(environment.len());
-            environment.push(CString::new(LISTEN_PID_ROOM)?);
+            environment.push(LISTEN_PID_ROOM.to_vec());
         }
         let working_directory = match &launch.working_directory {
             Some(dir) => Some(CString::new(dir.as_os_str().as_bytes())?),
@@ -70,6 +74,8 @@ impl<'a> Prepared<'a> {
                 source,
             })?;
         Ok(Prepared {
+            envp: Vec::with_capacity(environment.len() + 1),
+            lifted: Vec::with_capacity(launch.listeners.len() + 3),
             launch,
             program,
             _arguments: arguments,
@@ -103,7 +109,8 @@ impl<'a> Prepared<'a> {
         // SAFETY (whole function): only raw system calls on values that live in `self`.
         unsafe {
             check(Stage::Session, libc::setsid())?;
-            reset_signals();
+            // As long as signals wait, so that none finds a handler of PID 1's in this copy.
+            default_handlers();
             self.move_descriptors()?;
             if let Some(entrance) = &self.launch.cgroup {
                 let written = libc::write(entrance.as_raw_fd(), b"0".as_ptr().cast(), 1);
@@ -118,34 +125,42 @@ impl<'a> Prepared<'a> {
             if let Some(directory) = &self.working_directory {
                 check(Stage::WorkingDirectory, libc::chdir(directory.as_ptr()))?;
             }
-            let environment = self.environment_with_pid();
+            self.list_environment();
+            // What came meanwhile acts here, on a child that can be ended by it.
+            empty_mask();
             libc::execve(
                 self.program.as_ptr(),
                 self.argv.as_ptr(),
-                environment.as_ptr(),
+                self.envp.as_ptr(),
             );
         }
         Err((Stage::Execute, errno()))
     }
 
     /// Writes our pid into the room left for it and lists the pointers for execve(2).
-    fn environment_with_pid(&mut self) -> Vec<*const libc::c_char> {
-        // The vector below allocates; that is safe because no other thread exists that could hold
-        // the allocator's lock at the time of the fork.
-        if let Some(room) = self
+    fn list_environment(&mut self) {
+        let room = self
             .listen_pid
-            .and_then(|index| self.environment.get_mut(index))
-        {
+            .and_then(|index| self.environment.get_mut(index));
+        if let Some(digits) = room.and_then(|room| room.get_mut(LISTEN_PID..)) {
             // SAFETY: getpid cannot fail.
-            let pid = unsafe { libc::getpid() };
-            if let Ok(filled) = CString::new(format!("LISTEN_PID={pid}")) {
-                *room = filled;
+            let mut pid = unsafe { libc::getpid() }.unsigned_abs();
+            let mut length = 1;
+            while pid / 10_u32.pow(length) > 0 && length < 9 {
+                length += 1;
+            }
+            let length = usize::try_from(length).unwrap_or_default();
+            for digit in digits.iter_mut().take(length).rev() {
+                *digit = b'0' + u8::try_from(pid % 10).unwrap_or_default();
+                pid /= 10;
+            }
+            if let Some(end) = digits.get_mut(length) {
+                *end = 0;
             }
         }
-        let mut pointers: Vec<*const libc::c_char> =
-            self.environment.iter().map(|e| e.as_ptr()).collect();
-        pointers.push(std::ptr::null());
-        pointers
+        self.envp
+            .extend(self.environment.iter().map(|entry| entry.as_ptr().cast()));
+        self.envp.push(std::ptr::null());
     }
 
     /// 0, 1, 2 become /dev/null and the outputs; listeners stand from 3 on; all else closes on exec.
@@ -167,10 +182,9 @@ impl<'a> Prepared<'a> {
             .max(after_listeners + 8);
         unsafe {
             // Out of the way first, so that no target overwrites a source.
-            let mut lifted = Vec::with_capacity(count + 3);
             let listeners = self.launch.listeners.iter().map(|(_, fd)| fd.as_raw_fd());
             for source in [stdin, stdout, stderr].into_iter().chain(listeners) {
-                lifted.push(check(
+                self.lifted.push(check(
                     Stage::Descriptors,
                     libc::fcntl(source, libc::F_DUPFD_CLOEXEC, first_free),
                 )?);
@@ -186,8 +200,8 @@ impl<'a> Prepared<'a> {
                 }
                 None => None,
             };
-            for (target, source) in (0..).zip(lifted) {
-                check(Stage::Descriptors, libc::dup2(source, target))?;
+            for (target, source) in (0..).zip(&self.lifted) {
+                check(Stage::Descriptors, libc::dup2(*source, target))?;
             }
             // What PID 1 itself inherited without the flag must not go on to the services.
             let first_other = libc::c_uint::try_from(count + 3).unwrap_or(libc::c_uint::MAX);
@@ -300,16 +314,20 @@ impl<'a> Prepared<'a> {
     }
 }
 
-/// Children start with an empty mask and default dispositions: both would be inherited (signal(7)).
-unsafe fn reset_signals() {
-    // The kernel's own form of an action: handler, flags, restorer and mask, all zero is SIG_DFL.
-    // The C library's call would refuse its two private signals, 32 and 33.
-    let default = [0usize; 4];
+/// Children start with the default dispositions: ignored signals stay ignored over an exec (signal(7)). What PID 1
+/// inherited so is mended at its start (`process::restore_defaults`); what it handles would go by itself, but not
+/// before the exec.
+unsafe fn default_handlers() {
+    let mut default: libc::sigaction = unsafe { std::mem::zeroed() };
+    default.sa_sigaction = libc::SIG_DFL;
+    for signal in signal::HANDLED.into_iter().chain([libc::SIGPIPE]) {
+        unsafe { libc::sigaction(signal, &raw const default, std::ptr::null_mut()) };
+    }
+}
+
+/// The mask would be inherited too (signal(7)).
+unsafe fn empty_mask() {
     unsafe {
-        for signal in 1..=64 {
-            let old = std::ptr::null_mut::<libc::c_void>();
-            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), old, 8);
-        }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());

@@ -150,11 +150,11 @@ impl Belief {
         matches!(self.rest, Rest::Running | Rest::Done)
     }
 
-    /// What the status says; how a service ended is told also while it waits.
+    /// What the status says.
     pub fn word(&self) -> &'static str {
         match self.rest {
             Rest::Running => "running",
-            Rest::Stopped if self.waits => "waiting",
+            _ if self.waits => "waiting",
             Rest::Stopped => "stopped",
             Rest::Done => "done",
             Rest::Failed => "failed",

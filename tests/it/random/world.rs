@@ -152,7 +152,7 @@ impl World<'_> {
                 && has_process
                 && is_counted
                 && is_armed
-                && service["up"] == belief.is_up()
+                && service["up"] == (belief.is_up() && belief.word() != "waiting")
                 && reloads == belief.reloads
                 && signals == belief.signals;
             (!fits).then(|| {
