@@ -80,7 +80,7 @@ fn table(status: &Status, now_ms: i64) -> String {
     ));
     for service in &status.services {
         let pid = service.pid.map_or("-".to_owned(), |pid| pid.to_string());
-        let end = service.last_exit.as_deref().unwrap_or("-");
+        let end = last_end(service).unwrap_or("-");
         text.push_str(&format!(
             "{:<14} {:<9} {:>7} {:>8}  {:<20} {}\n",
             service.name,
@@ -116,9 +116,18 @@ fn table(status: &Status, now_ms: i64) -> String {
     text
 }
 
-/// The reason of the last start without who and how, which stand beside it or in the detail.
+/// How it ended last, in the words of the heading.
+fn last_end(service: &ServiceStatus) -> Option<&str> {
+    let text = service.last_exit.as_deref()?;
+    Some(text.strip_prefix("ended with ").unwrap_or(text))
+}
+
+/// The reason of the last start without who, how and where, which stand beside it or in the detail.
 fn started_by(service: &ServiceStatus) -> &str {
     let reason = service.start_reason.as_deref().unwrap_or("-");
+    if reason.starts_with("socket ") {
+        return "socket";
+    }
     let end = [" by ", " after "]
         .iter()
         .filter_map(|word| reason.find(word))
@@ -149,11 +158,16 @@ fn detail(status: &Status, service: &ServiceStatus, now_ms: i64) -> String {
         line("last start", format!("{} ago: {reason}", ago(ms)));
     }
     line("restarts", service.restarts.to_string());
-    line("last end", service.last_exit.clone().unwrap_or_default());
+    line("last end", last_end(service).unwrap_or_default().to_owned());
     line("says", service.status.clone().unwrap_or_default());
     line("waits for", service.waits_for.join(", "));
     if service.by_order {
-        line("starts", "by an order or a timer only".to_owned());
+        let connection = if service.sockets.is_empty() {
+            ""
+        } else {
+            "a connection, "
+        };
+        line("starts", format!("by {connection}an order or a timer only"));
     }
     if service.once {
         line("once", "is not started again when it ends".to_owned());
@@ -302,6 +316,19 @@ mod tests {
         TIMER          STARTS         NEXT                      LAST
         tidy           tidy           due in 1m 30s             1970-01-01T00:00:00.000Z
         ");
+    }
+
+    #[test]
+    fn columns_hold_the_shortest_words() {
+        let mut service = status().services.remove(0);
+        service.start_reason = Some("socket tcp 127.0.0.1:8081".into());
+        service.last_exit = Some("ended with exit code 1".into());
+        assert_eq!(started_by(&service), "socket");
+        assert_eq!(last_end(&service), Some("exit code 1"));
+        service.by_order = true;
+        let text = detail(&status(), &service, 0);
+        let line = "starts        by a connection, an order or a timer only";
+        assert!(text.contains(line), "{text}");
     }
 
     #[test]

@@ -164,8 +164,8 @@ fn frame(status: &Status, rows: &[Row], view: &View) -> String {
     let room = view.height.saturating_sub(4).max(1);
     let first = view.selected.map_or(0, |at| (at + 1).saturating_sub(room));
     for (index, row) in rows.iter().enumerate().skip(first).take(room) {
-        let text = format!(
-            "{:<14} {:<8} {:>7} {:>5} {:>6} {:>4} {:>4} {:>4} {:>7}  {}",
+        let mut text = format!(
+            "{:<14} {:<8} {:>7} {:>5} {:>6} {:>4} {:>4} {:>4} {:>7}  ",
             cut(&row.name, 14, view.unicode),
             cut(&row.state, 8, view.unicode),
             row.pid.map_or("-".to_owned(), |pid| pid.to_string()),
@@ -175,8 +175,13 @@ fn frame(status: &Status, rows: &[Row], view: &View) -> String {
             row.descriptors,
             row.restarts,
             span(row.since).replace(' ', ""),
-            row.last,
         );
+        // The event's details where there is room for them, else its name alone.
+        let room = view.width.saturating_sub(text.chars().count());
+        text.push_str(match row.last.split_once(' ') {
+            Some((name, _)) if row.last.chars().count() > room => name,
+            _ => &row.last,
+        });
         let text = cut(text.trim_end(), view.width, view.unicode);
         lines.push(match (view.selected == Some(index), view.colour) {
             (true, true) => format!("\x1b[7m{text}\x1b[0m"),
@@ -458,9 +463,13 @@ mod tests {
         insta::assert_snapshot!(frame(&status(), &rows, &view), @r"
         switchhook 1.2.3: ready, up 1m 1s
         SERVICE        STATE        PID  CPU%    MEM  THR   FD  RST     FOR  LAST EVENT
-        asterisk       running       17  12.3   5.2M   42   60    1    1h2m  ready afte…
-        b              running       17  12.3   5.2M   42   60    1    1h2m  ready afte…
+        asterisk       running       17  12.3   5.2M   42   60    1    1h2m  ready
+        b              running       17  12.3   5.2M   42   60    1    1h2m  ready
         ");
+        view.width = 100;
+        let wide = frame(&status(), &rows, &view);
+        assert!(wide.contains("1h2m  ready after 0.800 s\n"), "{wide}");
+        view.width = 80;
         view.height = 5;
         view.selected = Some(1);
         let text = frame(&status(), &rows, &view);

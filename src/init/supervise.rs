@@ -525,7 +525,13 @@ impl Supervisor {
             Note::Ended {
                 exit,
                 expected: true,
-            } => (NOTICE, format!("{name}: ended with {exit}")),
+            } => {
+                // A oneshot has no other way to say that all is well again.
+                if unit.life.state() == (State::Finished { ok: true }) {
+                    unit.trouble = None;
+                }
+                (NOTICE, format!("{name}: ended with {exit}"))
+            }
             Note::Ended {
                 exit,
                 expected: false,

@@ -123,7 +123,10 @@ fn text(name: &str, value: &Value) -> String {
                     secs.as_f64().unwrap_or_default() + nanos.as_f64().unwrap_or_default() / 1e9;
                 return format!("{seconds} s");
             }
-            let texts = fields.values().map(|field| text(name, field));
+            let texts = fields.iter().map(|(key, field)| match name {
+                "X-Probe" => format!("{key} {}", text(name, field)),
+                _ => text(name, field),
+            });
             texts.collect::<Vec<_>>().join(" ")
         }
     }
@@ -160,7 +163,7 @@ mod tests {
         let old = set(&[("a", "[Service]\nExecStart=/bin/a\nRestart=no\n")]);
         let new = set(&[(
             "a",
-            "[Service]\nExecStart=/bin/a -v\nRestart=always\nRestartSec=1500ms\n",
+            "[Service]\nExecStart=/bin/a -v\nRestart=always\nRestartSec=1500ms\nX-Probe=unix:/a\n",
         )]);
         let changes = between(&old, &new);
         assert_eq!(changes.len(), 1);
@@ -175,7 +178,8 @@ mod tests {
             [
                 "ExecStart: /bin/a -> /bin/a -v",
                 "Restart: No -> Always",
-                "RestartSec: unset -> 1.5 s"
+                "RestartSec: unset -> 1.5 s",
+                "X-Probe: unset -> failures 3 interval 10 s path /a"
             ]
         );
     }

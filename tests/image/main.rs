@@ -20,6 +20,7 @@ mod gabpbx;
 mod hooks;
 mod kill;
 mod liveness;
+mod reexec;
 mod registration;
 mod sockets;
 mod stop;

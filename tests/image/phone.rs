@@ -165,6 +165,21 @@ impl Phone {
         }
     }
 
+    /// Waits until two reports from event `start` on show that packets came in between them.
+    pub fn wait_sound_goes_on(&self, start: usize) {
+        let count = |event: &Value| event["rtcp_stats"]["rx"]["sent"].as_u64().unwrap_or(0);
+        let (first, mut next) = self.wait_event(start, "CALL_RTCP");
+        let before = count(&first);
+        loop {
+            let (event, after) = self.wait_event(next, "CALL_RTCP");
+            next = after;
+            // Fifty a second arrive; the report on sending comes with the same count.
+            if count(&event) > before + 100 {
+                return;
+            }
+        }
+    }
+
     /// The recording of what the phone heard in its last call.
     pub fn recording(&self) -> PathBuf {
         let files = std::fs::read_dir(self.directory.path()).unwrap();

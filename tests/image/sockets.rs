@@ -199,7 +199,7 @@ fn no_client_is_refused_over_a_hundred_restarts() {
         [
             "tcp 0.0.0.0:5038",
             "tcp 0.0.0.0:5039",
-            "/run/asterisk/asterisk.ctl",
+            "unix /run/asterisk/asterisk.ctl",
             "tcp 0.0.0.0:8088",
             "tcp 0.0.0.0:8089"
         ]
@@ -284,11 +284,11 @@ fn sample_units_work(directory: &str, run_directory: &str) -> Exchange {
     assert_eq!(
         held,
         [
-            format!("{run_directory}/asterisk.ctl"),
             "tcp 0.0.0.0:5038".to_owned(),
             "tcp 0.0.0.0:5039".to_owned(),
             "tcp 127.0.0.1:8088".to_owned(),
             "tcp 127.0.0.1:8089".to_owned(),
+            format!("unix {run_directory}/asterisk.ctl"),
         ]
     );
     assert_answers(&exchange);

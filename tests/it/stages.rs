@@ -56,6 +56,30 @@ fn a_command_before_the_start_that_fails_keeps_the_program_from_running() {
 }
 
 #[test]
+fn a_oneshot_that_succeeds_after_a_failure_ended_well_last() {
+    let root = Root::new();
+    let done = root.path("done").display().to_string();
+    root.service(
+        "job",
+        "[Service]\nType=oneshot",
+        &format!("exec test -e {done}"),
+    );
+    let mut it = root.start();
+    it.hears("job: ended with exit code 1");
+    it.hears("job: is not started again");
+    let failed = root.service_status("job");
+    assert_eq!(failed["last_exit"], "ended with exit code 1");
+    root.file("done", "");
+    assert_eq!(root.ask(&["start", "job"]).0, 0);
+    let job = root.service_status("job");
+    assert_eq!(
+        (&job["state"], &job["last_exit"]),
+        (&"done".into(), &"exit code 0".into())
+    );
+    assert_eq!(it.stops(), 0);
+}
+
+#[test]
 fn the_commands_of_a_oneshot_are_run_in_order_until_one_fails() {
     let root = Root::new();
     let say = recorder(&root);
