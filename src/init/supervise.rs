@@ -43,7 +43,7 @@ use crate::logd::syslog::{DEBUG, ERROR, INFO, NOTICE, WARNING};
 use crate::sys::clock::Stopwatch;
 use crate::sys::containment::Containment;
 use crate::sys::process::{self, Child, ProcessHandle};
-use crate::sys::signal::{self, Signals};
+use crate::sys::signal::Signals;
 use crate::units::UnitSet;
 use sockets::Listener;
 use timers::Timer;
@@ -302,14 +302,7 @@ impl Supervisor {
 
     fn dispatch(&mut self, fd: RawFd) {
         if fd == self.signals.descriptor().as_raw_fd() {
-            for request in self.signals.pending() {
-                match request {
-                    signal::Request::Stop => self.stop_ordered(),
-                    signal::Request::Reload => self.reload_all(),
-                    signal::Request::Dump => self.dump(),
-                    signal::Request::ChildEnded => self.more_to_reap = true,
-                }
-            }
+            self.hear_signals();
         } else if fd == self.notify.as_raw_fd() {
             self.read_notify();
         } else if let Some(index) = self.outcomes.get(&fd).copied() {

@@ -122,7 +122,26 @@ impl Supervisor {
             .reply(successor.asker, &Reply::Refused { reason });
     }
 
+    /// Does what the signals ask that have come.
+    pub(super) fn hear_signals(&mut self) {
+        for request in self.signals.pending() {
+            match request {
+                signal::Request::Stop => self.stop_ordered(),
+                signal::Request::Reload => self.reload_all(),
+                signal::Request::Dump => self.dump(),
+                signal::Request::ChildEnded => self.more_to_reap = true,
+            }
+        }
+    }
+
     fn become_successor(&mut self, successor: &Successor) -> std::io::Error {
+        // From here on they wait for the successor; what the handlers have heard until now would go with them.
+        signal::block_all();
+        self.hear_signals();
+        if self.shutdown.is_stopping() {
+            signal::unblock_all();
+            return std::io::Error::other("a stop was ordered meanwhile");
+        }
         let program = successor.program.display().to_string();
         let text = format!("going on as `{program}`; the services are not touched");
         self.journal.say(NOTICE, text);
@@ -157,7 +176,6 @@ impl Supervisor {
             format!("--resume={}", memory.as_raw_fd()).into(),
             format!("--fallback={}", fallback.as_raw_fd()).into(),
         ];
-        signal::block_all();
         process::replace(&successor.program, &arguments)
     }
 
