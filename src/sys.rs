@@ -8,6 +8,8 @@ pub mod containment;
 pub mod descriptor;
 pub mod environment;
 pub mod file;
+#[allow(unsafe_code)]
+pub mod memory;
 pub mod notify;
 #[allow(unsafe_code)]
 pub mod output;

@@ -493,6 +493,7 @@ impl Supervisor {
             let after = format!("after {:.3} s", now.as_secs_f64());
             self.record(None, What::Ready, &after);
             crate::sys::notify::send("READY=1\nSTATUS=ready");
+            crate::sys::memory::give_back();
         }
     }
 

@@ -274,6 +274,7 @@ impl Supervisor {
         }
         // What ended meanwhile is a zombie, and its signal may have come before the handler.
         supervisor.more_to_reap = true;
+        crate::sys::memory::give_back();
         signal::unblock_all();
         Ok(supervisor)
     }
