@@ -18,6 +18,8 @@
 
 pub mod asterisk;
 #[cfg(feature = "commands")]
+pub mod autoban;
+#[cfg(feature = "commands")]
 pub mod certs;
 #[cfg(feature = "commands")]
 pub mod cli;
