@@ -1,4 +1,6 @@
 //! What we know of the PBX: its configuration files and its control socket.
 
+#[cfg(feature = "commands")]
+pub mod ami;
 pub mod conf;
 pub mod control;
