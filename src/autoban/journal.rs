@@ -146,7 +146,7 @@ mod tests {
 
     use super::*;
     use crate::autoban::evidence::Meaning;
-    use crate::autoban::ledger::testing::{any_doing, perform, small};
+    use crate::autoban::ledger::laws::{any_doing, perform, small};
 
     const START: i64 = 1_800_000_000_000;
 
@@ -178,7 +178,7 @@ mod tests {
     }
 
     /// A ledger that lived through some doings, and its journal.
-    fn lived(doings: Vec<(crate::autoban::ledger::testing::Doing, i64)>) -> (Ledger, Vec<u8>, i64) {
+    fn lived(doings: Vec<(crate::autoban::ledger::laws::Doing, i64)>) -> (Ledger, Vec<u8>, i64) {
         let mut ledger = Ledger::new(small());
         let mut text = HEADER.as_bytes().to_vec();
         let mut now = START;

@@ -8,6 +8,9 @@
 //! jail, to a longer sentence or to the ban of a network; no table grows beyond its bound.
 
 mod expiring;
+mod fact;
+mod hash;
+mod lasting;
 mod manual;
 mod report;
 mod watch;
@@ -16,158 +19,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::cidr::{Cidr, CidrSet};
 use super::evidence::{Evidence, Grade, Kind, Meaning};
-use super::key::{Change, Network, Set, Source};
+use super::key::{Network, Set, Source};
 use super::policy::{Policy, TRUSTED_FACTOR};
 use super::score::ONE;
 use expiring::Expiring;
+pub use fact::{Fact, List, Note, Offender, Outcome, Span};
 pub use manual::{Item, Manual, SetName};
 pub use report::{Counts, Row, Why};
 use watch::Watch;
-
-/// One lasting change. Times are milliseconds since 1970.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "kebab-case")]
-pub enum Fact {
-    Offender {
-        source: Source,
-        #[serde(flatten)]
-        record: Offender,
-    },
-    Free {
-        source: Source,
-    },
-    Weak {
-        source: Source,
-        #[serde(flatten)]
-        record: Span,
-    },
-    WeakFree {
-        source: Source,
-    },
-    Network {
-        network: Network,
-        #[serde(flatten)]
-        record: Span,
-    },
-    NetworkFree {
-        network: Network,
-    },
-    Trust {
-        source: Source,
-        until: i64,
-    },
-    List {
-        list: List,
-        cidr: Cidr,
-        comment: String,
-    },
-    Unlist {
-        list: List,
-        cidr: Cidr,
-    },
-}
-
-/// A source that was sentenced: in jail before `until`, on parole before `parole_until`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Offender {
-    pub kind: Kind,
-    /// How many sentences so far.
-    pub level: u8,
-    pub since: i64,
-    pub until: i64,
-    pub parole_until: i64,
-    /// Whether it speaks against its network.
-    pub aggregates: bool,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub comment: String,
-}
-
-/// A ban without parole.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Span {
-    pub kind: Kind,
-    pub since: i64,
-    pub until: i64,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub comment: String,
-}
-
-/// The lists that an operator keeps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum List {
-    White,
-    Black,
-}
-
-/// What is worth a line in the log or a number in a counter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub enum Note {
-    Jailed {
-        source: Source,
-        record: Offender,
-        trusted: bool,
-    },
-    WeakBanned {
-        source: Source,
-        record: Span,
-    },
-    NetworkBanned {
-        network: Network,
-        record: Span,
-    },
-    /// Its time in jail is over; it is on parole until the moment given.
-    Released {
-        source: Source,
-        parole_until: i64,
-    },
-    /// A ban ended early because somebody there is trusted.
-    Pardoned {
-        cidr: Cidr,
-    },
-    /// A trusted source is abused or abuses; it is not banned yet.
-    TrustedSuspect {
-        source: Source,
-        grade: Grade,
-        kind: Kind,
-    },
-    /// All clients come from the gateway's address: something hides who they are.
-    SourceHidden {
-        gateway: IpAddr,
-    },
-    /// Freed for want of room.
-    Evicted {
-        source: Source,
-        set: Set,
-    },
-    /// Not banned: no room, and nobody who could be spared.
-    Full {
-        source: Source,
-        set: Set,
-    },
-    /// An operation left this one out, and why.
-    Skipped {
-        cidr: Cidr,
-        why: &'static str,
-    },
-}
-
-/// What follows from an event.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// For the kernel, in this order.
-    pub changes: Vec<Change>,
-    /// For the log.
-    pub notes: Vec<Note>,
-    /// For the journal.
-    pub facts: Vec<Fact>,
-    /// The white or the black list is another one: write both anew ([`Ledger::listed`]).
-    pub lists: bool,
-}
 
 /// Why an address is never counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -675,189 +538,6 @@ impl Ledger {
             None
         });
     }
-
-    /// Carries out a fact that a journal holds. Its moment is that of the record.
-    pub fn apply(&mut self, fact: Fact, at: i64) {
-        let mut out = Outcome::default();
-        self.expire(at, &mut out);
-        self.commit(fact, at, &mut out);
-    }
-
-    /// The one way in which anything that lasts changes.
-    fn commit(&mut self, fact: Fact, now: i64, out: &mut Outcome) {
-        out.facts.push(fact.clone());
-        match fact {
-            Fact::Offender { source, record } => self.put_offender(source, record, now, out),
-            Fact::Free { source } => {
-                let offenders = self.offenders.get_mut(family(source));
-                let old = offenders.and_then(|table| table.remove(&source));
-                if old.is_some_and(|record| record.until > now) {
-                    out.changes.push(Change::Free {
-                        set: Set::Jail,
-                        source,
-                    });
-                }
-            }
-            Fact::Weak { source, record } => {
-                if let Some(change) = ban(Set::Weak, source, record.since, record.until, now) {
-                    out.changes.push(change);
-                }
-                if let Some(weak) = self.weak.get_mut(family(source)) {
-                    let due = record.until;
-                    weak.insert(source, record, due);
-                }
-            }
-            Fact::WeakFree { source } => {
-                let weak = self.weak.get_mut(family(source));
-                if weak.is_some_and(|weak| weak.remove(&source).is_some()) {
-                    out.changes.push(Change::Free {
-                        set: Set::Weak,
-                        source,
-                    });
-                }
-            }
-            Fact::Network { network, record } => {
-                out.changes.push(Change::BanNetwork {
-                    network,
-                    timeout: between(record.since, record.until),
-                    left: between(now, record.until),
-                });
-                let due = record.until;
-                self.networks.insert(network, record, due);
-            }
-            Fact::NetworkFree { network } => {
-                if self.networks.remove(&network).is_some() {
-                    out.changes.push(Change::FreeNetwork { network });
-                }
-            }
-            Fact::Trust { source, until } => self.put_proven(source, until),
-            Fact::List {
-                list,
-                cidr,
-                comment,
-            } => {
-                if let Some(set) = self.listed.get_mut(list as usize) {
-                    set.insert(cidr);
-                }
-                self.comments.insert((list, cidr), comment);
-                out.lists = true;
-            }
-            Fact::Unlist { list, cidr } => {
-                if let Some(set) = self.listed.get_mut(list as usize) {
-                    set.remove(&cidr);
-                }
-                self.comments.remove(&(list, cidr));
-                out.lists = true;
-            }
-        }
-    }
-
-    fn put_offender(&mut self, source: Source, record: Offender, now: i64, out: &mut Outcome) {
-        let was_jailed = self.offender(source).is_some_and(|old| old.until > now);
-        match ban(Set::Jail, source, record.since, record.until, now) {
-            Some(change) => out.changes.push(change),
-            None if was_jailed => out.changes.push(Change::Free {
-                set: Set::Jail,
-                source,
-            }),
-            None => {}
-        }
-        if record.aggregates {
-            let network = source.network();
-            let most = self.policy.aggregatecount.max(1) as usize;
-            let mut recent = self.recent.remove(&network).unwrap_or_default();
-            recent.retain(|(other, _)| *other != source);
-            recent.push((source, record.since));
-            if recent.len() > most {
-                recent.remove(0);
-            }
-            if self.recent.len() >= self.policy.maxjail as usize
-                && let Some(spared) = self.recent.sample_lowest(|recent| Some(recent.len()))
-            {
-                self.recent.remove(&spared);
-            }
-            let due = record.since + millis(self.policy.aggregatetime);
-            self.recent.insert(network, recent, due);
-        }
-        // First the end of the sentence, then that of the parole.
-        let due = if record.until > now {
-            record.until
-        } else {
-            record.parole_until
-        };
-        if let Some(offenders) = self.offenders.get_mut(family(source)) {
-            offenders.insert(source, record, due);
-        }
-    }
-
-    fn put_proven(&mut self, source: Source, until: i64) {
-        if self.proven.len() >= self.policy.maxjail as usize
-            && self.proven.get(&source).is_none()
-            && let Some(spared) = self.proven.sample_lowest(|until| Some(*until))
-        {
-            self.proven.remove(&spared);
-            forget_proven(&mut self.proven_in, spared);
-        }
-        if self.proven.insert(source, until, until).is_none() {
-            *self.proven_in.entry(source.network()).or_default() += 1;
-        }
-    }
-
-    /// Everything that lasts, as facts in a fixed order: the snapshot. Applied to an empty ledger it gives this one.
-    #[must_use]
-    pub fn facts(&self) -> Vec<Fact> {
-        let offenders = self.offenders.iter().flat_map(Expiring::iter);
-        let weak = self.weak.iter().flat_map(Expiring::iter);
-        let lists = self
-            .comments
-            .iter()
-            .map(|((list, cidr), comment)| Fact::List {
-                list: *list,
-                cidr: *cidr,
-                comment: comment.clone(),
-            });
-        let mut facts: Vec<Fact> = offenders
-            .map(|(source, record)| Fact::Offender {
-                source: *source,
-                record: record.clone(),
-            })
-            .chain(weak.map(|(source, record)| Fact::Weak {
-                source: *source,
-                record: record.clone(),
-            }))
-            .chain(self.networks.iter().map(|(network, record)| Fact::Network {
-                network: *network,
-                record: record.clone(),
-            }))
-            .chain(self.proven.iter().map(|(source, until)| Fact::Trust {
-                source: *source,
-                until: *until,
-            }))
-            .chain(lists)
-            .collect();
-        facts.sort_unstable();
-        facts
-    }
-
-    /// Every running ban, for a kernel that has none of them.
-    #[must_use]
-    pub fn project(&self, now: i64) -> Vec<Change> {
-        let offenders = self.offenders.iter().flat_map(Expiring::iter);
-        let weak = self.weak.iter().flat_map(Expiring::iter);
-        let networks = self
-            .networks
-            .iter()
-            .filter(|(_, record)| record.until > now);
-        offenders
-            .filter_map(|(source, r)| ban(Set::Jail, *source, r.since, r.until, now))
-            .chain(weak.filter_map(|(source, r)| ban(Set::Weak, *source, r.since, r.until, now)))
-            .chain(networks.map(|(network, record)| Change::BanNetwork {
-                network: *network,
-                timeout: between(record.since, record.until),
-                left: between(now, record.until),
-            }))
-            .collect()
-    }
 }
 
 fn suspect(evidence: &Evidence) -> Note {
@@ -878,15 +558,8 @@ fn forget_proven(proven_in: &mut HashMap<Network, u32>, source: Source) {
     }
 }
 
-fn ban(set: Set, source: Source, since: i64, until: i64, now: i64) -> Option<Change> {
-    (until > now).then(|| Change::Ban {
-        set,
-        source,
-        timeout: between(since, until),
-        left: between(now, until),
-    })
-}
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
-#[path = "ledger/tests.rs"]
-pub(in crate::autoban) mod testing;
+pub(in crate::autoban) mod laws;

@@ -282,13 +282,13 @@ impl Framer {
         let mut at = self.scanned;
         let mut bad = false;
         let found = loop {
-            let Some(&byte) = self.buffer.get(at) else {
+            // Only the control bytes matter.
+            let rest = self.buffer.get(at..).unwrap_or_default();
+            let Some((offset, &byte)) = rest.iter().enumerate().find(|(_, b)| **b <= b'\r') else {
+                at += rest.len();
                 break None;
             };
-            at += 1;
-            if byte > b'\r' {
-                continue;
-            }
+            at += offset + 1;
             match byte {
                 b'\n' => {
                     let before = at.checked_sub(2).filter(|before| *before >= line_start);

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use super::hash::Secret;
+
 const NONE: u32 = u32::MAX;
 const SLOTS: usize = 4096;
 
@@ -23,7 +25,7 @@ struct Entry<K, V> {
 /// The table.
 #[derive(Debug)]
 pub struct Expiring<K, V> {
-    index: HashMap<K, u32>,
+    index: HashMap<K, u32, Secret>,
     entries: Vec<Option<Entry<K, V>>>,
     free: Vec<u32>,
     slots: Vec<u32>,
@@ -36,7 +38,7 @@ pub struct Expiring<K, V> {
 impl<K: Copy + Eq + Hash, V> Default for Expiring<K, V> {
     fn default() -> Self {
         Expiring {
-            index: HashMap::new(),
+            index: HashMap::default(),
             entries: Vec::new(),
             free: Vec::new(),
             slots: vec![NONE; SLOTS],

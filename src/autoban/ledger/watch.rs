@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::hash::Secret;
 use crate::autoban::key::Source;
 use crate::autoban::score::{ONE, Score};
 
@@ -28,7 +29,7 @@ struct Place {
 #[derive(Debug)]
 pub struct Watch {
     places: Vec<Place>,
-    index: HashMap<Source, u32>,
+    index: HashMap<Source, u32, Secret>,
     /// Free places, linked by `after`.
     free: u32,
     /// The oldest and the newest of each rank.
@@ -45,7 +46,7 @@ impl Watch {
     pub fn new(most: usize) -> Watch {
         Watch {
             places: Vec::new(),
-            index: HashMap::new(),
+            index: HashMap::default(),
             free: NONE,
             oldest: [NONE; RANKS],
             newest: [NONE; RANKS],
