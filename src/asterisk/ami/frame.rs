@@ -284,7 +284,7 @@ impl Framer {
         let found = loop {
             // Only the control bytes matter.
             let rest = self.buffer.get(at..).unwrap_or_default();
-            let Some((offset, &byte)) = rest.iter().enumerate().find(|(_, b)| **b <= b'\r') else {
+            let Some((offset, byte)) = next_control(rest) else {
                 at += rest.len();
                 break None;
             };
@@ -377,6 +377,27 @@ impl Framer {
             }
         }
     }
+}
+
+/// The first byte up to CR, and where it is: eight bytes at a time are looked at together.
+fn next_control(bytes: &[u8]) -> Option<(usize, u8)> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const TOPS: u64 = ONES << 7;
+    let (words, _) = bytes.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The top bit of each byte below 14; a borrow can only mark a byte above a true one.
+        let below = word.wrapping_sub(ONES * 14) & !word & TOPS;
+        if below != 0 {
+            let place = below.trailing_zeros();
+            let offset = index * 8 + (place / 8) as usize;
+            return Some((offset, (word >> (place - 7)) as u8));
+        }
+    }
+    let done = words.len() * 8;
+    let rest = bytes.get(done..).unwrap_or_default();
+    let offset = rest.iter().position(|b| *b <= b'\r')?;
+    Some((done + offset, *rest.get(offset)?))
 }
 
 enum Line {

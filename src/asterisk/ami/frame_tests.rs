@@ -345,6 +345,12 @@ fn a_connection_begins_with_a_banner() {
 
 proptest! {
     #[test]
+    fn control_bytes_are_found_where_they_are(bytes in prop::collection::vec(prop_oneof![any::<u8>(), 10u8..18, 120u8..150], 0..40)) {
+        let plain = bytes.iter().position(|b| *b <= b'\r').map(|at| (at, bytes[at]));
+        prop_assert_eq!(next_control(&bytes), plain);
+    }
+
+    #[test]
     fn every_cut_gives_the_same_frames(
         accounts in prop::collection::vec("[a\\r\\n:\0 ]{0,12}|x{4070,4110}", 1..5),
         piece in 1usize..400,
