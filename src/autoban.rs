@@ -1,0 +1,17 @@
+//! AutoBan: from Asterisk's security events to the kernel's drop rules.
+//!
+//! How the pieces fit: [`asterisk::ami::frame`](crate::asterisk::ami::frame) cuts the stream, `evidence` weighs an event,
+//! `ledger` keeps the books (`score` counts for one source, `policy` says how much is enough), and what follows is changes
+//! for the kernel, notes for the log and facts for the `journal`. `config` reads autoban.conf, `cidr` and `key` are the words
+//! that all share. Those rooms are pure; `firewall` carries out what they ask for.
+//!
+//! Invariant: the kernel is written, never read, between an event and its ban.
+
+pub mod cidr;
+pub mod config;
+pub mod evidence;
+pub mod journal;
+pub mod key;
+pub mod ledger;
+pub mod policy;
+pub mod score;
