@@ -4,5 +4,6 @@
 //! never read, between an event and its ban.
 
 pub mod block;
+pub mod firewall;
 pub mod key;
 pub mod ruleset;

@@ -9,6 +9,7 @@ mod appliance;
 mod bad_input;
 mod definitions;
 mod docs;
+mod firewall;
 mod hooks;
 mod log;
 mod notify;
