@@ -274,7 +274,7 @@ impl Firewall {
             protocol::add_elements(&mut writer, 0, 1, TABLE, piece);
         }
         // The table itself takes less than 32 KiB, but for the fixed lists.
-        let needed = (writer.len() + (1 << 20)).min(LONGEST);
+        let needed = (writer.len() + (1 << 20)).clamp(transaction::BUFFER, LONGEST);
         self.connection.socket.resize(needed).map_err(&failed)?;
         let mut table = Writer::default();
         let counts = std::mem::take(&mut self.counts);

@@ -11,6 +11,9 @@ const NLMSG_DONE: u16 = 3;
 /// The answer to this one says that the whole batch was refused.
 pub const BEGIN: u32 = 0;
 
+/// Enough for a batch, and for an answer to each of its messages, in bytes.
+pub const BUFFER: usize = 4 << 20;
+
 /// The one socket that writes.
 #[derive(Debug)]
 pub struct Connection {
@@ -33,7 +36,7 @@ pub struct Answers {
 impl Connection {
     pub fn open() -> io::Result<Connection> {
         let socket = Socket::open()?;
-        socket.resize(4 << 20)?;
+        socket.resize(BUFFER)?;
         Ok(Connection {
             socket,
             buffer: vec![0; 1 << 16],
