@@ -123,6 +123,7 @@ fn main() -> ExitCode {
             peer.push(micro(seconds(|| nft(&many)), count));
             next += count;
         }
+        // 20,000 events a second, should each of them ban.
         println!(
             "batches of 1000 with {name} there: {:.0} bans a second",
             1e6 / median(&ours)
@@ -132,7 +133,7 @@ fn main() -> ExitCode {
             "us",
             &ours,
             Some(&peer),
-            10.0,
+            50.0,
         );
     }
 
