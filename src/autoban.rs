@@ -7,11 +7,14 @@
 //!
 //! Invariant: the kernel is written, never read, between an event and its ban.
 
+pub mod block;
 pub mod cidr;
 pub mod config;
 pub mod evidence;
+pub mod firewall;
 pub mod journal;
 pub mod key;
 pub mod ledger;
 pub mod policy;
+pub mod ruleset;
 pub mod score;

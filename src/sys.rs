@@ -8,6 +8,9 @@ pub mod containment;
 pub mod descriptor;
 pub mod environment;
 pub mod file;
+#[cfg(feature = "commands")]
+#[allow(unsafe_code)]
+pub mod netlink;
 pub mod notify;
 #[allow(unsafe_code)]
 pub mod output;

@@ -11,6 +11,7 @@ mod control;
 mod definitions;
 mod docs;
 mod events;
+mod firewall;
 mod hooks;
 mod log;
 mod machine;
