@@ -10,6 +10,7 @@
 pub mod block;
 pub mod cidr;
 pub mod config;
+pub mod control;
 pub mod evidence;
 pub mod firewall;
 pub mod journal;

@@ -19,6 +19,7 @@ const PURE: &[&str] = &[
     "autoban/block.rs",
     "autoban/cidr.rs",
     "autoban/config.rs",
+    "autoban/control.rs",
     "autoban/evidence.rs",
     "autoban/journal.rs",
     "autoban/key.rs",
