@@ -288,6 +288,8 @@ impl State {
                 self.connected = false;
             }
             (false, None) => self.switch_on(),
+            // What was missing may be there now.
+            (true, None) if self.enforcement.is_unable() => self.switch_on(),
             _ => self.rebuild(),
         }
         say(NOTICE, "autoban.conf was read again");
