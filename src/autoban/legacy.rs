@@ -88,7 +88,7 @@ fn tokens(text: &str) -> impl Iterator<Item = &str> {
         let code = line.split('#').next().unwrap_or_default();
         let mut rest = code;
         std::iter::from_fn(move || {
-            rest = rest.trim_start_matches([' ', '\t', '\r']);
+            rest = rest.trim_start();
             let first = rest.chars().next()?;
             let end = if "{},;".contains(first) {
                 1
@@ -305,6 +305,12 @@ mod tests {
         let paroled = record("192.0.2.11").unwrap();
         assert_eq!((paroled.until, paroled.parole_until), (1000, 181_000));
         assert_eq!(facts.len(), 6);
+    }
+
+    #[test]
+    fn a_space_of_another_kind_is_a_space() {
+        let text = FILE.replace("192.0.2.7 timeout", "192.0.2.7\u{b}\u{a0}timeout");
+        assert_eq!(read(&text), read(FILE));
     }
 
     proptest! {

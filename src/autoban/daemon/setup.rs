@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::manager::Door;
+use super::voice::{ERROR, WARNING, say};
 use crate::asterisk::conf::Document;
 use crate::autoban::config::{self, Config, Mistake};
 use crate::autoban::ledger::Fact;
@@ -54,6 +55,23 @@ pub fn read(paths: &Paths) -> Read {
                 off: Some(why),
             }
         }
+    }
+}
+
+/// Tells the mistakes of a configuration, and which of its keys do nothing yet.
+pub fn tell_mistakes(found: &Read) {
+    for mistake in &found.mistakes {
+        say(ERROR, &mistake.to_string());
+    }
+    let idle = [
+        ("webhook", found.config.webhook.is_some()),
+        ("import", !found.config.imports.is_empty()),
+    ];
+    for (key, _) in idle.iter().filter(|(_, is_set)| *is_set) {
+        say(
+            WARNING,
+            &format!("`{key}` of autoban.conf is not carried out yet"),
+        );
     }
 }
 

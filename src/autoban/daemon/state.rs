@@ -68,7 +68,7 @@ impl State {
     /// Reads what there is, and enforces it.
     pub fn open(options: &Options) -> Result<State, DaemonError> {
         let found = setup::read(&options.paths);
-        tell_mistakes(&found.config, &found.mistakes);
+        setup::tell_mistakes(&found);
         let mut state = State {
             ledger: Ledger::new(found.config.policy.clone()),
             config: Rc::new(found.config),
@@ -269,7 +269,7 @@ impl State {
     pub fn reconfigure(&mut self) -> bool {
         notify::send("RELOADING=1");
         let found = setup::read(&self.options.paths);
-        tell_mistakes(&found.config, &found.mistakes);
+        setup::tell_mistakes(&found);
         let manager_changed = found.config.manager != self.config.manager;
         let was_on = self.is_on();
         self.config = Rc::new(found.config);
@@ -586,22 +586,5 @@ impl State {
             counts: serde_json::to_value(self.ledger.counts()).unwrap_or_default(),
             counters,
         }
-    }
-}
-
-/// Tells the mistakes of a configuration, and which of its keys do nothing yet.
-fn tell_mistakes(config: &Config, mistakes: &[crate::autoban::config::Mistake]) {
-    for mistake in mistakes {
-        say(ERROR, &mistake.to_string());
-    }
-    let idle = [
-        ("webhook", config.webhook.is_some()),
-        ("import", !config.imports.is_empty()),
-    ];
-    for (key, _) in idle.iter().filter(|(_, is_set)| *is_set) {
-        say(
-            WARNING,
-            &format!("`{key}` of autoban.conf is not carried out yet"),
-        );
     }
 }
