@@ -1,5 +1,7 @@
 //! What we know of the PBX: its configuration files, its listeners and its control socket.
 
+#[cfg(feature = "commands")]
+pub mod ami;
 pub mod conf;
 pub mod control;
 pub mod generate;

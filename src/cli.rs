@@ -1,5 +1,6 @@
 //! The commands: one file per command, and `output` as the only printer.
 
+pub mod autoban;
 pub mod events;
 pub mod health;
 pub mod logs;
@@ -84,6 +85,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Add, list, show and remove phones
     Phone(phone::PhoneArgs),
+    /// AutoBan: bans who guesses passwords
+    Autoban(autoban::AutobanArgs),
     /// Print the reference of the environment variables, in Markdown
     #[command(hide = true)]
     Variables,
@@ -159,6 +162,7 @@ pub fn run() -> ExitCode {
         Command::Reexec(args) => reexec::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Phone(args) => phone::run(args),
+        Command::Autoban(args) => autoban::run(args),
         Command::Variables => {
             output::Output::new(false).text(&registry::markdown());
             ExitCode::SUCCESS

@@ -1,7 +1,8 @@
 //! Switchhook, a telephone exchange in one container.
 //!
 //! Arrows between the rooms point down only. The pure rooms (`units`, `config`, `health`, `phone`,
-//! `asterisk::conf`, `seed::plan`, `init::{service, order, events, flood, hooks, shutdown}`, `logd::{syslog, asterisk_line, lines, fold,
+//! `asterisk::{ami, conf}`, all of `autoban` but `firewall` and `daemon`, `seed::plan`, `init::{service, order, events, flood, hooks,
+//! shutdown}`, `logd::{syslog, asterisk_line, lines, fold,
 //! queue, ring, query, style}`) import nothing
 //! but each other.
 
@@ -17,6 +18,8 @@
 )]
 
 pub mod asterisk;
+#[cfg(feature = "commands")]
+pub mod autoban;
 #[cfg(feature = "commands")]
 pub mod certs;
 #[cfg(feature = "commands")]

@@ -10,6 +10,9 @@ pub mod environment;
 pub mod file;
 #[allow(unsafe_code)]
 pub mod memory;
+#[cfg(feature = "commands")]
+#[allow(unsafe_code)]
+pub mod netlink;
 pub mod notify;
 #[allow(unsafe_code)]
 pub mod output;

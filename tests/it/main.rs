@@ -6,11 +6,13 @@
 )]
 
 mod appliance;
+mod autoban;
 mod bad_input;
 mod control;
 mod definitions;
 mod docs;
 mod events;
+mod firewall;
 mod hooks;
 mod log;
 mod machine;
