@@ -1,5 +1,6 @@
 //! The commands: one file per command, and `output` as the only printer.
 
+pub mod autoban;
 pub mod events;
 pub mod health;
 pub mod logs;
@@ -83,6 +84,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Add, list, show and remove phones
     Phone(phone::PhoneArgs),
+    /// Show who is banned and why, ban and free by hand; also under the name `autoban`
+    Autoban(autoban::AutobanArgs),
     /// Print the reference of the environment variables, in Markdown
     #[command(hide = true)]
     Variables,
@@ -130,6 +133,12 @@ pub fn run() -> ExitCode {
     {
         return sv::run(std::env::args().skip(1));
     }
+    if Path::new(&called_as)
+        .file_name()
+        .is_some_and(|name| name == "autoban")
+    {
+        return autoban::run_alone(std::env::args_os());
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -158,6 +167,7 @@ pub fn run() -> ExitCode {
         Command::Reexec(args) => reexec::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Phone(args) => phone::run(args),
+        Command::Autoban(args) => autoban::run(&args),
         Command::Variables => {
             output::Output::new(false).text(&registry::markdown());
             ExitCode::SUCCESS

@@ -10,6 +10,9 @@ pub mod environment;
 pub mod file;
 #[cfg(feature = "commands")]
 #[allow(unsafe_code)]
+pub mod name;
+#[cfg(feature = "commands")]
+#[allow(unsafe_code)]
 pub mod netlink;
 pub mod notify;
 #[allow(unsafe_code)]
