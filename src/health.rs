@@ -80,6 +80,13 @@ pub fn verdict(facts: &Facts, question: Question) -> Verdict {
         return no(down.join("; "));
     }
     let mut reason = format!("ready: {} services up", status.services.len());
+    for service in &status.services {
+        if let Some(word) = service.status.as_deref()
+            && word.starts_with("degraded: ")
+        {
+            reason.push_str(&format!("; {}: {word}", service.name));
+        }
+    }
     if facts.volume_free.is_some_and(|free| free < LEAST_FREE) {
         reason.push_str("; degraded: the volume /srv is full");
     }
@@ -150,6 +157,19 @@ mod tests {
         assert_eq!(
             verdict.reason,
             "asterisk is pausing (ended with exit code 1; 4 restarts)"
+        );
+    }
+
+    #[test]
+    fn a_service_that_does_less_than_it_should_is_told() {
+        let mut facts = serving();
+        let service = &mut facts.status.as_mut().unwrap().services[1];
+        service.status = Some("degraded: no NET_ADMIN".into());
+        let verdict = verdict(&facts, Question::Ready);
+        assert!(verdict.healthy);
+        assert_eq!(
+            verdict.reason,
+            "ready: 2 services up; asterisk: degraded: no NET_ADMIN"
         );
     }
 

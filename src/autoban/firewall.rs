@@ -108,6 +108,11 @@ impl Firewall {
         Ok(firewall)
     }
 
+    /// Another table from the next `restore` on; until then the one that stands goes on dropping.
+    pub fn change(&mut self, settings: &Settings) {
+        self.ruleset = Ruleset::new(settings);
+    }
+
     /// Behaves as on a kernel before 6.12. For tests.
     #[doc(hidden)]
     pub fn without_updates(mut self) -> Firewall {

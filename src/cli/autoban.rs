@@ -6,6 +6,7 @@
 mod check;
 mod client;
 mod entry;
+pub mod run;
 mod table;
 mod words;
 
@@ -84,6 +85,8 @@ enum Verb {
     Why(WhyArgs),
     /// Read autoban.conf and print its mistakes
     Check(check::CheckArgs),
+    /// Run the daemon: security events in, bans out (started by PID 1)
+    Run(run::RunArgs),
 }
 
 #[derive(Debug, Args)]
@@ -154,10 +157,13 @@ pub fn run_alone(words: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// Runs the command. Exit codes: 0 ok, 1 no, 2 failed, 64 usage, 78 configuration.
 pub fn run(args: &AutobanArgs) -> ExitCode {
+    if let Some(Verb::Run(args)) = &args.verb {
+        return run::run(args);
+    }
     let out = Output::new(args.json);
     let paths = Paths::under(&args.root).of_pbx(Pbx::chosen(&environment::all()));
     let asked = match &args.verb {
-        None | Some(Verb::Show) => show(&paths, &out),
+        None | Some(Verb::Show | Verb::Run(_)) => show(&paths, &out),
         Some(Verb::Add(add)) => {
             let order = words::add(&add.words, add.time.as_deref(), add.comment.as_deref());
             manual(order, &paths, &out)

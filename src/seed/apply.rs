@@ -15,6 +15,8 @@ use crate::sys::file::{self, FileError, sync_around, write_atomic, write_unsynce
 
 /// The account of the log service.
 const LOG_ACCOUNT: &str = "log";
+/// The account of AutoBan's daemon.
+const AUTOBAN_ACCOUNT: &str = "autoban";
 
 /// Why the volume cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -194,9 +196,11 @@ pub fn apply(
         Some((account.uid, account.gid))
     };
     let (pbx, log) = (ids(paths.pbx().name()), ids(LOG_ACCOUNT));
+    let autoban = ids(AUTOBAN_ACCOUNT);
     let owner = |owner: Owner| match owner {
         Owner::Asterisk => pbx,
         Owner::Log => log,
+        Owner::Autoban => autoban,
         Owner::Root => None,
     };
     let volume = paths.volume();

@@ -14,6 +14,7 @@ pub enum Owner {
     Asterisk,
     /// The log service.
     Log,
+    Autoban,
 }
 
 /// A directory of the volume.
@@ -50,6 +51,7 @@ pub const PLACES: &[Place] = &[
     place("var/lib", Owner::Root, 0o755),
     place("var/lib/asterisk", Owner::Asterisk, 0o750),
     place("var/lib/switchhook", Owner::Root, 0o755),
+    place("var/lib/switchhook/autoban", Owner::Autoban, 0o755),
     place("var/log", Owner::Root, 0o755),
     place("var/log/switchhook", Owner::Log, 0o750),
     place("var/log/asterisk", Owner::Asterisk, 0o750),

@@ -102,6 +102,7 @@ fn the_table_of_places_is_the_plans() {
             Owner::Root => "root",
             Owner::Asterisk => "asterisk",
             Owner::Log => "log",
+            Owner::Autoban => "autoban",
         };
         table.push_str(&format!(
             "| `/srv/{}` | {owner} | {:04o} |\n",

@@ -3,7 +3,7 @@
 //! Each test runs again in a user and network namespace of its own (unshare(1), no root needed) and fails when the machine
 //! does not allow that.
 
-mod wire;
+pub mod wire;
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};

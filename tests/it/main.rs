@@ -6,6 +6,7 @@
 )]
 
 mod appliance;
+mod autoban;
 mod autoban_command;
 mod bad_input;
 mod control;

@@ -27,6 +27,17 @@ pub enum Name {
     InvalidTransport,
 }
 
+impl Name {
+    /// As Asterisk writes it.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        let shape = SHAPES.iter().find(|shape| shape.name == self);
+        shape
+            .and_then(|shape| std::str::from_utf8(shape.text).ok())
+            .unwrap_or_default()
+    }
+}
+
 /// Who raised it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Service {

@@ -44,14 +44,22 @@ struct CapabilityWords {
     inheritable: u32,
 }
 
-/// Cuts the sets down to `keep` and raises them as ambient, so that they survive exec (capabilities(7)).
+/// Cuts the sets down to `keep` and raises them as ambient, so that they survive exec (capabilities(7)). One that the
+/// container does not have is left out: the service finds out and says what it cannot do.
 pub unsafe fn keep_capabilities(keep: &[u8]) -> Result<(), (Stage, i32)> {
     let header = CapabilityHeader {
         version: 0x2008_0522,
         pid: 0,
     };
+    let mut had = [CapabilityWords::default(); 2];
+    let result = unsafe { libc::syscall(libc::SYS_capget, &raw const header, had.as_mut_ptr()) };
+    check(Stage::Capabilities, if result < 0 { -1 } else { 0 })?;
+    let is_had = |capability: &&u8| {
+        let word = had.get(usize::from(**capability / 32));
+        word.is_some_and(|word| word.permitted & (1u32 << (**capability % 32)) != 0)
+    };
     let mut words = [CapabilityWords::default(); 2];
-    for capability in keep {
+    for capability in keep.iter().filter(is_had) {
         let bit = 1u32 << (capability % 32);
         if let Some(word) = words.get_mut(usize::from(capability / 32)) {
             word.effective |= bit;
@@ -62,7 +70,7 @@ pub unsafe fn keep_capabilities(keep: &[u8]) -> Result<(), (Stage, i32)> {
     unsafe {
         let result = libc::syscall(libc::SYS_capset, &raw const header, words.as_ptr());
         check(Stage::Capabilities, if result < 0 { -1 } else { 0 })?;
-        for capability in keep {
+        for capability in keep.iter().filter(is_had) {
             let number = libc::c_ulong::from(*capability);
             let result = libc::prctl(
                 libc::PR_CAP_AMBIENT,

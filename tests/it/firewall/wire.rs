@@ -16,13 +16,22 @@ pub fn in_namespace(name: &str, test: impl FnOnce()) {
     in_namespace_of(name, &["-Urn"]);
 }
 
+/// A name without its module is one of `firewall`.
+fn full_name(name: &str) -> String {
+    if name.contains("::") {
+        name.to_owned()
+    } else {
+        format!("firewall::{name}")
+    }
+}
+
 pub fn in_namespace_of(name: &str, unshare: &[&str]) {
     let itself = std::env::current_exe().expect("the test's own program");
     let out = Command::new("unshare")
         .args(unshare)
         .arg("--")
         .arg(itself)
-        .args(["--exact", &format!("firewall::{name}"), "--nocapture"])
+        .args(["--exact", &full_name(name), "--nocapture"])
         .env(INSIDE, "1")
         .output()
         .expect("unshare(1) of util-linux is needed");

@@ -1,0 +1,131 @@
+//! AutoBan's daemon: one task that owns all state, between Asterisk's manager and the kernel.
+//!
+//! What wakes it: the manager's connection, changes of the kernel's tables by others, the control socket, signals, and a tick
+//! each second. Each wake-up drains what is there, and ends in at most one batch for the kernel. Invariant: nothing waits for
+//! a disk, for Asterisk or for a client between an event and its ban.
+
+mod books;
+mod desk;
+mod enforcement;
+mod manager;
+mod setup;
+mod state;
+mod surroundings;
+mod voice;
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::config::paths::Paths;
+use crate::sys::notify;
+use manager::Manager;
+use state::State;
+use voice::{NOTICE, WARNING, say};
+
+/// How it is started.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub paths: Paths,
+    /// Score and tell, but leave the kernel and the journal alone.
+    pub dry_run: bool,
+}
+
+/// Why it does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    #[error("cannot {doing}: {source}")]
+    System {
+        doing: &'static str,
+        source: io::Error,
+    },
+    #[error(
+        "another AutoBan daemon listens at `{0}`\nhint: stop it (`switchhook stop autoban`), or try with `--dry-run`"
+    )]
+    Running(String),
+}
+
+fn cannot(doing: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
+    move |source| DaemonError::System { doing, source }
+}
+
+/// Runs until SIGTERM or SIGINT. The kernel's bans stay when it ends.
+pub fn run(options: &Options) -> Result<(), DaemonError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(cannot("start"))?;
+    runtime.block_on(live(options))
+}
+
+async fn live(options: &Options) -> Result<(), DaemonError> {
+    let listen = |kind| signal(kind).map_err(cannot("listen to signals"));
+    let mut hangup = listen(SignalKind::hangup())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+
+    let (sender, mut requests) = mpsc::channel(16);
+    let socket = options.paths.at(crate::autoban::control::SOCKET);
+    let opened = desk::open(&socket).map_err(cannot("listen on the control socket"))?;
+    match opened {
+        Some(listener) => {
+            tokio::spawn(desk::serve(listener, sender));
+        }
+        None if options.dry_run => say(
+            NOTICE,
+            "another AutoBan daemon answers the `autoban` command; this dry run only talks here",
+        ),
+        None => return Err(DaemonError::Running(socket.display().to_string())),
+    }
+
+    let mut state = State::open(options)?;
+    let mut manager = Manager::default();
+    let mut tick = interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        // The manager comes last: under a flood it always has something to say.
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {
+                state.wake();
+                if state.reconfigure() {
+                    manager.restart();
+                }
+            }
+            Some((request, reply)) = requests.recv() => {
+                state.wake();
+                let answer = state.answer(&request);
+                // A client that is gone needs no answer.
+                let _ = reply.send(answer);
+            }
+            _ = tick.tick() => {
+                state.wake();
+                state.tick();
+            }
+            () = state.enforcement.touched() => {
+                state.wake();
+                state.enforcement.look();
+            }
+            () = manager.wait(), if state.is_on() => {
+                state.wake();
+                let (config, paths) = (Rc::clone(&state.config), &options.paths);
+                let door = || setup::door(&config.manager, paths);
+                manager.turn(door, &mut |news| state.hear(news));
+            }
+        }
+        state.settle();
+    }
+    notify::send("STOPPING=1");
+    state.close();
+    if options.dry_run {
+        say(WARNING, "the dry run is over; nobody was banned");
+    }
+    Ok(())
+}

@@ -1,0 +1,225 @@
+//! How bans are enforced: by the kernel, or not at all.
+//!
+//! Invariant: what the kernel lost or refused is put there again from the ledger, never read back from the kernel.
+
+use std::os::fd::OwnedFd;
+
+use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
+
+use super::voice::{ERROR, NOTICE, WARNING, say};
+use crate::autoban::block::Block;
+use crate::autoban::cidr::Cidr;
+use crate::autoban::config::Config;
+use crate::autoban::firewall::{Firewall, FirewallError};
+use crate::autoban::key::Change;
+use crate::autoban::ruleset::{Caps, Settings};
+
+/// Repairs come no faster: two programs that remove each other's table would take all of the machine.
+const BETWEEN_REPAIRS: std::time::Duration = std::time::Duration::from_secs(1);
+
+#[derive(Debug)]
+pub enum Enforcement {
+    Kernel(Box<Kernel>),
+    /// Not possible here: why, with a hint.
+    Unable(String),
+    /// Only told, not done.
+    DryRun,
+    Off,
+}
+
+#[derive(Debug)]
+pub struct Kernel {
+    firewall: Firewall,
+    watched: AsyncFd<OwnedFd>,
+    /// The table must be put there again, and why.
+    broken: Option<String>,
+    repaired: Option<Instant>,
+    /// Bans that had no room.
+    pub refused: u64,
+}
+
+/// The table's settings of a configuration and the lists in force.
+pub fn settings(config: &Config, white: &[Cidr], black: &[Cidr]) -> Settings {
+    let blocks = |cidrs: &[Cidr]| {
+        let block = |cidr: &Cidr| Block::around(cidr.address(), cidr.length());
+        cidrs.iter().filter_map(block).collect()
+    };
+    let most = config.policy.maxjail;
+    Settings {
+        sip_ports: config.sipports.iter().copied().collect(),
+        // Elements that are over leave the kernel a little later than the ledger.
+        caps: Caps {
+            jail: most.saturating_mul(2),
+            weak: most.saturating_mul(2),
+            networks: most,
+            ..Caps::default()
+        },
+        white: blocks(white),
+        black: blocks(black),
+    }
+}
+
+impl Enforcement {
+    /// Opens the kernel's firewall and puts the table there.
+    pub fn open(settings: &Settings, bans: Vec<Change>) -> Enforcement {
+        match Kernel::open(settings, bans) {
+            Ok(kernel) => Enforcement::Kernel(Box::new(kernel)),
+            Err(error) => Enforcement::Unable(error.to_string()),
+        }
+    }
+
+    /// The word of the control socket.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Enforcement::Kernel(_) => "kernel",
+            Enforcement::DryRun => "dry-run",
+            Enforcement::Unable(_) | Enforcement::Off => "off",
+        }
+    }
+
+    /// Why it does less than it should.
+    pub fn problem(&self) -> Option<&str> {
+        match self {
+            Enforcement::Kernel(kernel) => kernel.broken.as_deref(),
+            Enforcement::Unable(why) => Some(why),
+            Enforcement::DryRun | Enforcement::Off => None,
+        }
+    }
+
+    /// One batch. What fails is repaired by `mend`.
+    pub fn apply(&mut self, changes: &[Change]) {
+        if let Enforcement::Kernel(kernel) = self
+            && kernel.broken.is_none()
+            && !changes.is_empty()
+        {
+            match kernel.firewall.apply(changes) {
+                Ok(outcome) => kernel.refused += outcome.refused.len() as u64,
+                Err(error) => kernel.fail(&error),
+            }
+        }
+    }
+
+    /// Another table, with these bans.
+    pub fn rebuild(&mut self, settings: &Settings, bans: Vec<Change>) {
+        if let Enforcement::Kernel(kernel) = self {
+            kernel.firewall.change(settings);
+            kernel.restore(bans);
+        }
+    }
+
+    /// Puts the table there again if it is broken, not too often. `bans` is asked for those in force.
+    pub fn mend(&mut self, bans: impl FnOnce() -> Vec<Change>) {
+        if let Enforcement::Kernel(kernel) = self
+            && kernel.broken.is_some()
+            && kernel
+                .repaired
+                .is_none_or(|at| at.elapsed() >= BETWEEN_REPAIRS)
+        {
+            kernel.restore(bans());
+        }
+    }
+
+    /// Waits until somebody changed a table of the kernel.
+    pub async fn touched(&self) {
+        match self {
+            Enforcement::Kernel(kernel) => {
+                if let Ok(mut guard) = kernel.watched.readable().await {
+                    guard.clear_ready();
+                }
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Looks at what others did.
+    pub fn look(&mut self) {
+        let Enforcement::Kernel(kernel) = self else {
+            return;
+        };
+        match kernel.firewall.changed_by_others() {
+            Ok(seen) if seen.needs_repair() => {
+                let who = seen.program.as_deref().unwrap_or("another program");
+                let text = format!("`{who}` removed bans from the kernel's firewall");
+                if kernel.broken.is_none() {
+                    say(WARNING, &format!("{text}; they are put there again"));
+                }
+                kernel.broken = Some(text);
+            }
+            Ok(_) => {}
+            Err(error) => kernel.fail(&error),
+        }
+    }
+
+    /// The table goes, and with it every ban.
+    pub fn take_down(&mut self) {
+        if let Enforcement::Kernel(kernel) = self
+            && let Err(error) = kernel.firewall.take_down()
+        {
+            say(ERROR, &error.to_string());
+        }
+        *self = Enforcement::Off;
+    }
+
+    /// Packets and bytes that each rule dropped or let pass, by the name of its set.
+    pub fn counters(&mut self) -> Vec<(String, u64)> {
+        match self {
+            Enforcement::Kernel(kernel) => {
+                let refused = ("kernel full".to_owned(), kernel.refused);
+                let counts = kernel.firewall.counters();
+                let packets = counts.into_iter().flatten();
+                let named = packets.map(|(name, count)| (format!("packets {name}"), count.packets));
+                named.chain([refused]).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Kernel {
+    fn open(settings: &Settings, bans: Vec<Change>) -> Result<Kernel, FirewallError> {
+        let failed = |source| FirewallError::Kernel {
+            doing: "watch the kernel's firewall",
+            source,
+        };
+        let mut firewall = Firewall::open(settings)?;
+        let refused = firewall.restore(bans)?.refused.len() as u64;
+        let watched = firewall.watched().try_clone_to_owned().map_err(failed)?;
+        #[allow(
+            deprecated,
+            reason = "its successor is unsafe, for descriptors that go away; an OwnedFd does not"
+        )]
+        let watched = AsyncFd::new(watched).map_err(failed)?;
+        Ok(Kernel {
+            watched,
+            firewall,
+            broken: None,
+            repaired: None,
+            refused,
+        })
+    }
+
+    fn fail(&mut self, error: &FirewallError) {
+        if self.broken.is_none() {
+            say(ERROR, &error.to_string());
+        }
+        self.broken = Some(error.to_string());
+    }
+
+    fn restore(&mut self, bans: Vec<Change>) {
+        self.repaired = Some(Instant::now());
+        match self.firewall.restore(bans) {
+            Ok(outcome) => {
+                self.refused += outcome.refused.len() as u64;
+                if self.broken.take().is_some() {
+                    let count = outcome.applied;
+                    say(
+                        NOTICE,
+                        &format!("the kernel's table is there again, with {count} bans"),
+                    );
+                }
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+}
