@@ -134,11 +134,15 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ),
     ("whitelist", "networks", "never banned"),
     ("blacklist", "networks", "always dropped"),
-    ("webhook", "address", "where a ban is told"),
+    (
+        "webhook",
+        "address",
+        "where a ban is told; read, and not carried out yet",
+    ),
     (
         "import",
         "address or path, time",
-        "a block list and how long its entries hold; can be repeated",
+        "a block list and how long its entries hold; can be repeated; read, and not carried out yet",
     ),
     ("sipports", "ports", "the UDP ports of SIP"),
 ];

@@ -138,16 +138,19 @@ impl Ledger {
         self.policy = policy;
     }
 
-    /// The addresses of this host.
+    /// The addresses of this host. Those of IPv6 stand for their /64: a ban of it would cut off this host's own link, its
+    /// gateway first. So would one of the link-local addresses.
     pub fn set_own(&mut self, addresses: &[IpAddr]) {
-        let loopback = [
+        let always = [
             Cidr::new([127, 0, 0, 0].into(), 8),
+            Cidr::new([169, 254, 0, 0].into(), 16),
             Cidr::new(std::net::Ipv6Addr::LOCALHOST.into(), 128),
+            Cidr::new([0xfe80, 0, 0, 0, 0, 0, 0, 0].into(), 10),
         ];
         self.own = addresses
             .iter()
-            .map(|address| Cidr::host(*address))
-            .chain(loopback.into_iter().flatten())
+            .filter_map(|address| Cidr::new(*address, if address.is_ipv4() { 32 } else { 64 }))
+            .chain(always.into_iter().flatten())
             .collect();
     }
 
@@ -212,14 +215,15 @@ impl Ledger {
     pub fn standing(&self, address: IpAddr, now: i64) -> Standing {
         if self.find_listed(List::White, address).is_some() {
             Standing::Whitelisted
-        } else if self.own.find(address).is_some() {
-            Standing::Own
         } else if self
             .gateways
             .iter()
             .any(|gateway| gateway.address == address)
         {
+            // Before the own networks, in which it lies: who hides behind it must be found out.
             Standing::Gateway
+        } else if self.own.find(address).is_some() {
+            Standing::Own
         } else if self.named.find(address).is_some() || self.is_proven(Source::of(address), now) {
             Standing::Trusted
         } else {

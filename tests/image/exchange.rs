@@ -56,6 +56,13 @@ impl Recipe {
         self
     }
 
+    /// Without one of the demo's capabilities.
+    pub fn without(mut self, capability: &str) -> Recipe {
+        let option = format!("--cap-add={capability}");
+        self.options.retain(|given| *given != option);
+        self
+    }
+
     pub fn variable(self, name: &str, value: &str) -> Recipe {
         self.option(&format!("--env={name}={value}"))
     }

@@ -12,6 +12,7 @@ mod media;
 mod phone;
 mod sip;
 
+mod autoban;
 mod bad_input;
 mod calls;
 mod confinement;

@@ -78,6 +78,10 @@ impl Enforcement {
         }
     }
 
+    pub fn is_unable(&self) -> bool {
+        matches!(self, Enforcement::Unable(_))
+    }
+
     /// Why it does less than it should.
     pub fn problem(&self) -> Option<&str> {
         match self {

@@ -68,7 +68,7 @@ impl State {
     /// Reads what there is, and enforces it.
     pub fn open(options: &Options) -> Result<State, DaemonError> {
         let found = setup::read(&options.paths);
-        tell_mistakes(&found.mistakes);
+        tell_mistakes(&found.config, &found.mistakes);
         let mut state = State {
             ledger: Ledger::new(found.config.policy.clone()),
             config: Rc::new(found.config),
@@ -269,7 +269,7 @@ impl State {
     pub fn reconfigure(&mut self) -> bool {
         notify::send("RELOADING=1");
         let found = setup::read(&self.options.paths);
-        tell_mistakes(&found.mistakes);
+        tell_mistakes(&found.config, &found.mistakes);
         let manager_changed = found.config.manager != self.config.manager;
         let was_on = self.is_on();
         self.config = Rc::new(found.config);
@@ -288,6 +288,8 @@ impl State {
                 self.connected = false;
             }
             (false, None) => self.switch_on(),
+            // What was missing may be there now.
+            (true, None) if self.enforcement.is_unable() => self.switch_on(),
             _ => self.rebuild(),
         }
         say(NOTICE, "autoban.conf was read again");
@@ -587,8 +589,19 @@ impl State {
     }
 }
 
-fn tell_mistakes(mistakes: &[crate::autoban::config::Mistake]) {
+/// Tells the mistakes of a configuration, and which of its keys do nothing yet.
+fn tell_mistakes(config: &Config, mistakes: &[crate::autoban::config::Mistake]) {
     for mistake in mistakes {
         say(ERROR, &mistake.to_string());
+    }
+    let idle = [
+        ("webhook", config.webhook.is_some()),
+        ("import", !config.imports.is_empty()),
+    ];
+    for (key, _) in idle.iter().filter(|(_, is_set)| *is_set) {
+        say(
+            WARNING,
+            &format!("`{key}` of autoban.conf is not carried out yet"),
+        );
     }
 }

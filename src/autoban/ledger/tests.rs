@@ -564,3 +564,29 @@ fn the_kernel_gets_what_remains() {
     );
     assert_eq!(ledger.project(START + 20 * MINUTE), []);
 }
+
+#[test]
+fn this_hosts_link_is_never_banned() {
+    let mut ledger = Ledger::new(Policy {
+        maxcount: 1,
+        ..Policy::default()
+    });
+    ledger.set_own(&["2001:db8:1:2::5".parse().unwrap(), [192, 0, 2, 5].into()]);
+    for neighbour in [
+        "2001:db8:1:2::77",
+        "fe80::1",
+        "169.254.1.1",
+        "192.0.2.5",
+        "127.0.0.11",
+    ] {
+        let standing = ledger.standing(neighbour.parse().unwrap(), 0);
+        assert_eq!(standing, Standing::Own, "{neighbour}");
+    }
+    for other in ["2001:db8:1:3::77", "192.0.2.6"] {
+        let standing = ledger.standing(other.parse().unwrap(), 0);
+        assert_eq!(standing, Standing::Stranger, "{other}");
+    }
+    let gateway = "2001:db8:1:2::1".parse().unwrap();
+    ledger.set_gateways(&[gateway]);
+    assert_eq!(ledger.standing(gateway, 0), Standing::Gateway);
+}
