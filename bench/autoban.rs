@@ -7,7 +7,7 @@
 //! acknowledgement (feeder), or when the kernel tells of the element (Asterisk: `nft monitor`).
 //!
 //! BENCH_SECONDS (60) of each flood, BENCH_ONLY (words of: feed memory restore sip; results are not kept then),
-//! BENCH_IMAGE (switchhook:mini).
+//! BENCH_IMAGE (switchhook:mini), BENCH_SETTLE (2): seconds between the last ban and `kill -9`.
 
 #![allow(
     clippy::disallowed_methods,
@@ -162,7 +162,10 @@ fn restore(report: &mut Report) {
         .map(|address| end(daemon.why(address)))
         .collect();
     // The journal is written in groups, at most so late.
-    std::thread::sleep(Duration::from_secs(2));
+    let settle = std::env::var("BENCH_SETTLE")
+        .ok()
+        .and_then(|n| n.parse().ok());
+    std::thread::sleep(Duration::from_secs(settle.unwrap_or(2)));
     daemon.kill();
     let (mut times, mut drift) = (Vec::new(), Vec::new());
     for _ in 0..5 {

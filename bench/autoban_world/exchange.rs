@@ -151,11 +151,20 @@ impl Exchange {
         }
     }
 
-    /// Until Asterisk listens for SIP and for managers.
+    /// Until Asterisk answers SIP and listens for managers.
     fn wait_for_sip(&mut self) {
         let began = Instant::now();
         let open = |address: Ipv4Addr, port: u16| TcpStream::connect((address, port)).is_ok();
-        while !(open(OURS, 5060) && open(Ipv4Addr::LOCALHOST, 5038)) {
+        // Until it is fully booted it drops requests in silence.
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let patience = Some(Duration::from_millis(100));
+        socket.set_read_timeout(patience).expect("a limit");
+        let answers = || {
+            let packet = register(Ipv4Addr::LOCALHOST, "UDP", 0);
+            let _ = socket.send_to(packet.as_bytes(), (Ipv4Addr::LOCALHOST, 5060));
+            socket.recv(&mut [0u8; 4096]).is_ok()
+        };
+        while !(open(OURS, 5060) && open(Ipv4Addr::LOCALHOST, 5038) && answers()) {
             let state = self.asterisk.try_wait().expect("a state");
             assert!(
                 state.is_none() && began.elapsed() < Duration::from_secs(60),
@@ -190,7 +199,9 @@ impl Exchange {
                 by_tcp(address, rate)
             }
         });
-        let banned = watch.moment(address);
+        let banned = watch
+            .moment(address)
+            .unwrap_or_else(|| panic!("{address} was never banned, and had {answered} answers"));
         Attack {
             to_kernel_ms: banned.saturating_duration_since(tenth).as_secs_f64() * 1e3,
             answered,
@@ -204,7 +215,7 @@ impl Exchange {
         let (over, count, namespace) = (stop.clone(), sent.clone(), self.namespace());
         let thread = std::thread::spawn(move || {
             enter(&namespace);
-            let socket = UdpSocket::bind("0.0.0.0:5099").expect("a socket");
+            let socket = UdpSocket::bind("0.0.0.0:5098").expect("a socket");
             let began = Instant::now();
             let mut number = 0u32;
             while !over.load(Ordering::Relaxed) {
@@ -407,17 +418,16 @@ impl Watch {
         watch
     }
 
-    /// When the address was banned; it waits for it.
-    fn moment(&self, address: Ipv4Addr) -> Instant {
+    /// When the address was banned; it waits for it, up to a limit.
+    fn moment(&self, address: Ipv4Addr) -> Option<Instant> {
         let map = self.seen.0.lock().expect("no panic");
         let limit = Duration::from_secs(20);
-        let (map, out) = self
+        let (map, _) = self
             .seen
             .1
             .wait_timeout_while(map, limit, |map| !map.contains_key(&address))
             .expect("no panic");
-        assert!(!out.timed_out(), "{address} was never banned");
-        map[&address]
+        map.get(&address).copied()
     }
 }
 
