@@ -85,7 +85,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Add, list, show and remove phones
     Phone(phone::PhoneArgs),
-    /// AutoBan: bans who guesses passwords
+    /// Show who is banned and why, ban and free by hand; also under the name `autoban`
     Autoban(autoban::AutobanArgs),
     /// Print the reference of the environment variables, in Markdown
     #[command(hide = true)]
@@ -134,6 +134,12 @@ pub fn run() -> ExitCode {
     {
         return sv::run(std::env::args().skip(1));
     }
+    if Path::new(&called_as)
+        .file_name()
+        .is_some_and(|name| name == "autoban")
+    {
+        return autoban::run_alone(std::env::args_os());
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -162,7 +168,7 @@ pub fn run() -> ExitCode {
         Command::Reexec(args) => reexec::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Phone(args) => phone::run(args),
-        Command::Autoban(args) => autoban::run(args),
+        Command::Autoban(args) => autoban::run(&args),
         Command::Variables => {
             output::Output::new(false).text(&registry::markdown());
             ExitCode::SUCCESS

@@ -12,6 +12,9 @@ pub mod file;
 pub mod memory;
 #[cfg(feature = "commands")]
 #[allow(unsafe_code)]
+pub mod name;
+#[cfg(feature = "commands")]
+#[allow(unsafe_code)]
 pub mod netlink;
 pub mod notify;
 #[allow(unsafe_code)]

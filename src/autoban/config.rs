@@ -415,7 +415,9 @@ fn time(text: &str, least: u64, most: u64) -> Result<Duration, Bad> {
     }
 }
 
-fn seconds(text: &str) -> Option<u64> {
+/// `1d2h3m4s`, each unit once and from large to small, or a number of seconds.
+#[must_use]
+pub fn seconds(text: &str) -> Option<u64> {
     let text: String = text.split_whitespace().collect();
     if text.is_empty() {
         return None;

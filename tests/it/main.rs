@@ -7,6 +7,7 @@
 
 mod appliance;
 mod autoban;
+mod autoban_command;
 mod bad_input;
 mod control;
 mod definitions;
