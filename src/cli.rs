@@ -26,7 +26,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::paths::Paths;
 use crate::config::pbx::Pbx;
 use crate::config::{self, registry};
-use crate::init::command::{INIT_PROGRAM, beside};
+use crate::init::programs::{INIT_PROGRAM, beside};
 use crate::sys::environment;
 
 /// A telephone exchange in one container

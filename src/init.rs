@@ -16,6 +16,7 @@ pub mod journal;
 pub mod notify;
 pub mod order;
 pub mod prepare;
+pub mod programs;
 pub mod pulse;
 pub mod report;
 pub mod resume;

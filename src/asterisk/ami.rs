@@ -8,4 +8,5 @@ pub mod action;
 pub mod address;
 pub mod event;
 pub mod frame;
+pub mod lines;
 pub mod md5;

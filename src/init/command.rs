@@ -2,17 +2,11 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::arguments::{self, Wanted};
 use super::journal::print_direct;
 use super::{EXIT_FAILED, EXIT_USAGE, boot, handover};
-
-/// The file name of PID 1's program.
-pub const INIT_PROGRAM: &str = "switchhook-init";
-/// The file name of the program with the commands, which lies in the same directory.
-pub const COMMAND_PROGRAM: &str = "switchhook";
 
 const HELP: &str = "\
 PID 1 of the exchange. The image starts it; its settings are environment variables, which
@@ -45,13 +39,5 @@ fn answer(text: &str) -> i32 {
     match writeln!(std::io::stdout(), "{text}") {
         Ok(()) => 0,
         Err(_) => EXIT_FAILED,
-    }
-}
-
-/// The program of this name in the directory of the running one (proc(5), /proc/self/exe).
-pub fn beside(name: &str) -> PathBuf {
-    match std::env::current_exe() {
-        Ok(this) => this.with_file_name(name),
-        Err(_) => Path::new("/usr/bin").join(name),
     }
 }

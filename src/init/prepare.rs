@@ -12,8 +12,8 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{Pid, pipe2};
 
-use super::command::{COMMAND_PROGRAM, beside};
 use super::journal::Journal;
+use super::programs::{COMMAND_PROGRAM, beside};
 use super::report::{Line, Lines};
 use super::{EXIT_CONFIGURATION, EXIT_FAILED};
 use crate::logd::syslog::{ERROR, NOTICE, WARNING};

@@ -8,6 +8,7 @@ mod children;
 mod control;
 mod definitions;
 mod events;
+mod held;
 mod hooks;
 mod log_pipe;
 mod notify;
@@ -45,7 +46,7 @@ use crate::sys::containment::Containment;
 use crate::sys::process::{self, Child, ProcessHandle};
 use crate::sys::signal::Signals;
 use crate::units::UnitSet;
-use sockets::Listener;
+use held::Listener;
 use timers::Timer;
 use unit::{OutputPipe, Surroundings, Unit};
 

@@ -9,6 +9,7 @@ const PURE: &[&str] = &[
     "asterisk/ami/address.rs",
     "asterisk/ami/event.rs",
     "asterisk/ami/frame.rs",
+    "asterisk/ami/lines.rs",
     "asterisk/ami/md5.rs",
     "asterisk/conf.rs",
     "asterisk/conf/edit.rs",

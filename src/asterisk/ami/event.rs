@@ -5,7 +5,7 @@
 //! header once, in that order, and nothing that Asterisk would not have put there.
 
 use super::address::Peer;
-use super::frame::{Lines, Suspicion};
+use super::lines::{Lines, Suspicion};
 
 /// Which event it is (main/security_events.c).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -251,7 +251,7 @@ impl Supervisor {
     }
 }
 
-fn socket_status(listener: &super::sockets::Listener) -> SocketStatus {
+fn socket_status(listener: &super::held::Listener) -> SocketStatus {
     SocketStatus {
         name: listener.bound.name.clone(),
         unit: listener.bound.unit.clone(),

@@ -4,9 +4,8 @@
 //! taken out stops, and its place is free for another once nothing of it runs.
 
 use super::Supervisor;
+use super::held::{Listener, Probe};
 use super::log_pipe::LogPipe;
-use super::probe::Probe;
-use super::sockets::Listener;
 use super::timers::Timer;
 use super::unit::Unit;
 use crate::init::control::Reply;

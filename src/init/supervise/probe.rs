@@ -4,39 +4,18 @@
 //! asks. Asterisk's console greets everybody who connects with one line (`netconsole` in its main/asterisk.c),
 //! so its first byte is the answer; it is not looked at. Invariant: nothing here waits.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::epoll::Epoll;
 
 use super::Supervisor;
+use super::held::Probe;
 use super::unit::Unit;
-use crate::init::pulse::{Action, Event as Beat, Pulse};
+use crate::init::pulse::{Action, Event as Beat};
 use crate::init::service::{Event, Moment, State};
 use crate::logd::syslog::{NOTICE, WARNING};
 use crate::sys::socket::{Connected, connect_unix};
-use crate::units::spec::ProbeSpec;
-
-/// The questions to a service and the open one.
-#[derive(Debug)]
-pub struct Probe {
-    path: String,
-    pulse: Pulse,
-    connection: Option<OwnedFd>,
-    /// Why the last question could not be put; told once.
-    problem: Option<String>,
-}
-
-impl Probe {
-    pub fn new(spec: &ProbeSpec) -> Probe {
-        Probe {
-            path: spec.path.clone(),
-            pulse: Pulse::new(spec.interval, spec.failures),
-            connection: None,
-            problem: None,
-        }
-    }
-}
 
 impl Unit {
     /// When the probe is due.

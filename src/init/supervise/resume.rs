@@ -12,9 +12,8 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use nix::unistd::Pid;
 
+use super::held::{Listener, Probe};
 use super::log_pipe::LogPipe;
-use super::probe::Probe;
-use super::sockets::Listener;
 use super::stages::StageRun;
 use super::timers::Timer;
 use super::unit::{OutputPipe, Unit, duplicate};

@@ -9,43 +9,15 @@ use std::os::fd::{AsRawFd, RawFd};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
 use super::Supervisor;
+use super::held::{Listener, Watch};
 use super::unit::Unit;
 use crate::init::demand::{Demand, Knock, Use};
 use crate::init::events::{Reason, What};
 use crate::init::service::{Moment, State};
 use crate::init::shutdown::Phase;
-use crate::init::sockets::Bound;
 use crate::logd::syslog::{INFO, NOTICE, WARNING};
 use crate::sys::socket::{borrow, is_waiting};
 use crate::units::spec::{CrashLoop, Restart};
-
-/// A listener of a service and what is known of it.
-#[derive(Debug)]
-pub struct Listener {
-    pub bound: Bound,
-    watch: Watch,
-    pub used: Use,
-}
-
-/// What PID 1 waits for on a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Watch {
-    Nothing,
-    /// A connection starts the service.
-    Demand,
-    /// The first connection begins the question whether the service takes it.
-    Use,
-}
-
-impl Listener {
-    pub fn new(bound: Bound) -> Listener {
-        Listener {
-            bound,
-            watch: Watch::Nothing,
-            used: Use::Unknown,
-        }
-    }
-}
 
 impl Unit {
     /// Down, and a connection on one of its sockets starts it.

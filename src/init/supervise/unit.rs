@@ -6,9 +6,8 @@ use nix::fcntl::OFlag;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::{Pid, pipe2};
 
+use super::held::{Listener, Probe};
 use super::log_pipe::LogPipe;
-use super::probe::Probe;
-use super::sockets::Listener;
 use super::stages::StageRun;
 use crate::config::paths::Paths;
 use crate::init::demand::Demand;
