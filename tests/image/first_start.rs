@@ -23,7 +23,7 @@ fn starts_healthy_and_in_silence(target: &str) {
     let health = exchange.exec(&["switchhook", "health"]);
     assert_eq!(
         (health.code, health.out.trim()),
-        (0, "ready: 2 services up")
+        (0, "ready: 3 services up")
     );
     let status = exchange.exec(&["switchhook", "status", "--json"]).out;
     assert_eq!(status.matches(r#""schema":"#).count(), 1, "{status}");
