@@ -388,8 +388,9 @@ impl State {
             // They come again with the PBX, if it has them still.
             self.contacts.forget();
             self.contacts_changed = true;
+            // No warning: the PBX may have been restarted or stopped by order, and its return is told too.
             say(
-                WARNING,
+                NOTICE,
                 &format!("lost the manager, and what happens until it is back: {why}"),
             );
         } else if self.complaint.is_none() {
