@@ -8,7 +8,6 @@
 //!
 //! Invariant: the kernel is written, never read, between an event and its ban.
 
-pub mod block;
 pub mod cidr;
 pub mod config;
 pub mod control;

@@ -82,6 +82,18 @@ impl Cidr {
         self.length
     }
 
+    #[must_use]
+    pub fn is_ipv4(&self) -> bool {
+        !self.v6
+    }
+
+    /// The first and the last address, as numbers.
+    #[must_use]
+    pub fn range(&self) -> (u128, u128) {
+        let hosts = mask(self.width(), self.width()) & !mask(self.width(), self.length);
+        (self.bits, self.bits | hosts)
+    }
+
     /// The source that it is within, if it is one source or a part of one.
     #[must_use]
     pub fn source(&self) -> Option<Source> {
@@ -186,6 +198,21 @@ impl fmt::Display for Cidr {
     }
 }
 
+/// The ranges of these networks, in order, with what overlaps or touches made one: an interval set of the kernel refuses
+/// overlaps.
+pub fn merged(networks: impl Iterator<Item = Cidr>) -> Vec<(u128, u128)> {
+    let mut ranges: Vec<_> = networks.map(|network| network.range()).collect();
+    ranges.sort_unstable();
+    let mut merged: Vec<(u128, u128)> = Vec::new();
+    for (first, last) in ranges {
+        match merged.last_mut() {
+            Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
+            _ => merged.push((first, last)),
+        }
+    }
+    merged
+}
+
 /// Networks, asked by address. The time is that of one look-up for each length in use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CidrSet {
@@ -271,6 +298,33 @@ impl FromIterator<Cidr> for CidrSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn overlapping_and_touching_ranges_are_one() {
+        assert_eq!(cidr("0.0.0.0/0").range(), (0, u128::from(u32::MAX)));
+        let networks = ["10.0.0.0/25", "10.0.0.128/25", "10.0.0.5", "10.0.2.0/24"].map(cidr);
+        assert_eq!(
+            merged(networks.into_iter()),
+            [(0x0a00_0000, 0x0a00_00ff), (0x0a00_0200, 0x0a00_02ff)]
+        );
+        assert_eq!(
+            merged(["::/0", "::1"].map(cidr).into_iter()),
+            [(0, u128::MAX)]
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn an_address_is_in_a_network_when_it_is_in_its_range(first: u128, other: u128, length in 0u8..=128) {
+            let network = Cidr::new(IpAddr::V6(Ipv6Addr::from_bits(first)), length).unwrap();
+            proptest::prop_assume!(!network.is_ipv4());
+            let other = Ipv6Addr::from_bits(other);
+            proptest::prop_assume!(other.to_ipv4_mapped().is_none());
+            let (low, high) = network.range();
+            proptest::prop_assert_eq!(network.contains(IpAddr::V6(other)), (low..=high).contains(&other.to_bits()));
+            proptest::prop_assert_eq!(network.to_string().parse::<Cidr>().unwrap(), network);
+        }
+    }
 
     fn cidr(text: &str) -> Cidr {
         text.parse().unwrap()

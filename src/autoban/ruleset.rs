@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::block::{Block, merged};
+use super::cidr::{Cidr, merged};
 use super::key::{Network, Set, Source};
 
 /// The table's name, of family `inet`.
@@ -29,9 +29,9 @@ pub struct Settings {
     pub sip_ports: BTreeSet<u16>,
     pub caps: Caps,
     /// Never dropped, whatever else is banned.
-    pub white: Vec<Block>,
+    pub white: Vec<Cidr>,
     /// Always dropped.
-    pub black: Vec<Block>,
+    pub black: Vec<Cidr>,
 }
 
 /// How many elements a set may hold, for each family. An element costs the kernel about 87 bytes for IPv4, 121 for IPv6.
@@ -220,11 +220,11 @@ impl Ruleset {
         ruleset
     }
 
-    fn list(&mut self, name: &'static str, key: Key, blocks: &[Block], verdict: Verdict) {
-        let of_family = blocks
+    fn list(&mut self, name: &'static str, key: Key, networks: &[Cidr], verdict: Verdict) {
+        let of_family = networks
             .iter()
             .copied()
-            .filter(|block| block.is_ipv4() == (key == Key::V4));
+            .filter(|network| network.is_ipv4() == (key == Key::V4));
         let kind = Kind::Intervals(merged(of_family));
         let prefix = if key == Key::V4 { 32 } else { 128 };
         self.add(SetSpec { name, key, kind }, prefix, false, verdict);

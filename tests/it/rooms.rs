@@ -17,7 +17,6 @@ const PURE: &[&str] = &[
     "asterisk/conf/scan.rs",
     "asterisk/listeners.rs",
     "asterisk/listeners/settings.rs",
-    "autoban/block.rs",
     "autoban/cidr.rs",
     "autoban/config.rs",
     "autoban/control.rs",

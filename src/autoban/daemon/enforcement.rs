@@ -8,7 +8,6 @@ use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
 
 use super::voice::{ERROR, NOTICE, WARNING, say};
-use crate::autoban::block::Block;
 use crate::autoban::cidr::Cidr;
 use crate::autoban::config::Config;
 use crate::autoban::firewall::{Firewall, FirewallError};
@@ -41,10 +40,6 @@ pub struct Kernel {
 
 /// The table's settings of a configuration and the lists in force.
 pub fn settings(config: &Config, white: &[Cidr], black: &[Cidr]) -> Settings {
-    let blocks = |cidrs: &[Cidr]| {
-        let block = |cidr: &Cidr| Block::around(cidr.address(), cidr.length());
-        cidrs.iter().filter_map(block).collect()
-    };
     let most = config.policy.maxjail;
     Settings {
         sip_ports: config.sipports.iter().copied().collect(),
@@ -55,8 +50,8 @@ pub fn settings(config: &Config, white: &[Cidr], black: &[Cidr]) -> Settings {
             networks: most,
             ..Caps::default()
         },
-        white: blocks(white),
-        black: blocks(black),
+        white: white.to_vec(),
+        black: black.to_vec(),
     }
 }
 

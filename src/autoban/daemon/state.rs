@@ -280,12 +280,12 @@ impl State {
         self.complaint = None;
         match (was_on, &self.off) {
             (true, Some(why)) => {
+                self.enforcement.take_down();
+                self.connected = false;
                 say(
                     NOTICE,
                     &format!("AutoBan is off from now on: {why}; nobody is banned"),
                 );
-                self.enforcement.take_down();
-                self.connected = false;
             }
             (false, None) => self.switch_on(),
             // What was missing may be there now.

@@ -79,6 +79,12 @@ impl Server {
         let Some(peer) = trusted_peer(&stream) else {
             return false;
         };
+        self.welcome(stream, peer);
+        true
+    }
+
+    fn welcome(&mut self, stream: UnixStream, peer: Peer) -> RawFd {
+        let fd = stream.as_raw_fd();
         let client = Client {
             stream,
             peer,
@@ -86,8 +92,8 @@ impl Server {
             follows: false,
             heard: self.turn,
         };
-        self.clients.insert(client.stream.as_raw_fd(), client);
-        true
+        self.clients.insert(fd, client);
+        fd
     }
 
     pub fn listener(&self) -> &UnixListener {
@@ -156,16 +162,7 @@ impl Server {
             if self.clients.len() >= MOST_CLIENTS {
                 self.make_room();
             }
-            let fd = stream.as_raw_fd();
-            let client = Client {
-                stream,
-                peer,
-                input: Vec::new(),
-                follows: false,
-                heard: self.turn,
-            };
-            self.clients.insert(fd, client);
-            return Some(fd);
+            return Some(self.welcome(stream, peer));
         }
         None
     }
