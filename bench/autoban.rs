@@ -7,7 +7,7 @@
 //! acknowledgement (feeder), or when the kernel tells of the element (Asterisk: `nft monitor`).
 //!
 //! BENCH_SECONDS (60) of each flood, BENCH_ONLY (words of: feed memory restore sip; results are not kept then),
-//! BENCH_IMAGE (switchhook:mini), BENCH_SETTLE (2): seconds between the last ban and `kill -9`.
+//! BENCH_IMAGE (switchhook:full), BENCH_SETTLE (2): seconds between the last ban and `kill -9`.
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,5 +1,6 @@
 //! The commands: one file per command, and `output` as the only printer.
 
+#[cfg(feature = "services")]
 pub mod autoban;
 pub mod events;
 pub mod health;
@@ -18,6 +19,7 @@ pub mod top;
 pub mod tree;
 pub mod verify;
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -86,6 +88,7 @@ enum Command {
     /// Add, list, show and remove phones
     Phone(phone::PhoneArgs),
     /// Show who is banned and why, ban and free by hand; also under the name `autoban`
+    #[cfg(feature = "services")]
     Autoban(autoban::AutobanArgs),
     /// Print the reference of the environment variables, in Markdown
     #[command(hide = true)]
@@ -128,17 +131,11 @@ fn variables_help() -> String {
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
     let called_as = std::env::args_os().next().unwrap_or_default();
-    if Path::new(&called_as)
-        .file_name()
-        .is_some_and(|name| name == "sv")
-    {
-        return sv::run(std::env::args().skip(1));
-    }
-    if Path::new(&called_as)
-        .file_name()
-        .is_some_and(|name| name == "autoban")
-    {
-        return autoban::run_alone(std::env::args_os());
+    match Path::new(&called_as).file_name().and_then(OsStr::to_str) {
+        Some("sv") => return sv::run(std::env::args().skip(1)),
+        #[cfg(feature = "services")]
+        Some("autoban") => return autoban::run_alone(std::env::args_os()),
+        _ => {}
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -168,6 +165,7 @@ pub fn run() -> ExitCode {
         Command::Reexec(args) => reexec::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Phone(args) => phone::run(args),
+        #[cfg(feature = "services")]
         Command::Autoban(args) => autoban::run(&args),
         Command::Variables => {
             output::Output::new(false).text(&registry::markdown());

@@ -18,7 +18,7 @@
 )]
 
 pub mod asterisk;
-#[cfg(feature = "commands")]
+#[cfg(feature = "services")]
 pub mod autoban;
 #[cfg(feature = "commands")]
 pub mod certs;

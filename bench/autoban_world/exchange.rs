@@ -70,7 +70,7 @@ pub struct Exchange {
 impl Exchange {
     /// Takes Asterisk out of the image and starts it here.
     pub fn start() -> Exchange {
-        let image = std::env::var("BENCH_IMAGE").unwrap_or("switchhook:mini".to_owned());
+        let image = std::env::var("BENCH_IMAGE").unwrap_or("switchhook:full".to_owned());
         let house = tempfile::tempdir().expect("a temporary directory");
         let place = house.path().to_str().expect("a path");
         let container = run("docker", &["create", &image]);

@@ -32,7 +32,7 @@ impl Attacker {
             "--volume=/:/host:ro",
             &format!("--volume={place}:/host{place}"),
             "--entrypoint=/bin/sleep",
-            &crate::docker::image("mini"),
+            &crate::docker::image("full"),
             "1000",
         ]);
         let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
@@ -97,7 +97,7 @@ impl Drop for Attacker {
 
 fn with_exchange(conf: &str, test: impl FnOnce(&Exchange, &Network)) {
     let (network, volume) = (Network::new(), Volume::new());
-    let exchange = Recipe::of("mini").volume(&volume).network(&network).start();
+    let exchange = Recipe::of("full").volume(&volume).network(&network).start();
     exchange.log.wait_for("listening to security events");
     if !conf.is_empty() {
         exchange.shell(&format!(
@@ -142,7 +142,7 @@ fn what_can_be_forged_closes_only_sip_over_udp() {
 #[test]
 fn the_white_list_wins_and_survives_the_container() {
     let (network, volume) = (Network::new(), Volume::new());
-    let recipe = Recipe::of("mini").volume(&volume).network(&network);
+    let recipe = Recipe::of("full").volume(&volume).network(&network);
     let attacker = Attacker::enter(&network);
     let exchange = recipe.start();
     exchange.log.wait_for("listening to security events");
@@ -169,7 +169,7 @@ fn the_white_list_wins_and_survives_the_container() {
 #[test]
 fn without_net_admin_the_exchange_runs_and_says_what_is_missing() {
     let (network, volume) = (Network::new(), Volume::new());
-    let recipe = Recipe::of("mini").volume(&volume).network(&network);
+    let recipe = Recipe::of("full").volume(&volume).network(&network);
     let exchange = recipe.without("NET_ADMIN").start();
     exchange.log.wait_for("the capability NET_ADMIN is missing");
     until("degraded health", || {

@@ -6,7 +6,7 @@ use crate::docker::{Volume, image, ok};
 use crate::exchange::{Exchange, Recipe};
 use crate::lines::until;
 
-fn starts_healthy_and_in_silence(target: &str) {
+fn starts_healthy_and_in_silence(target: &str, services: u8) {
     let volume = Volume::new();
     let exchange = Recipe::of(target)
         .volume(&volume)
@@ -22,8 +22,8 @@ fn starts_healthy_and_in_silence(target: &str) {
     });
     let health = exchange.exec(&["switchhook", "health"]);
     assert_eq!(
-        (health.code, health.out.trim()),
-        (0, "ready: 3 services up")
+        (health.code, health.out.trim().to_owned()),
+        (0, format!("ready: {services} services up"))
     );
     let status = exchange.exec(&["switchhook", "status", "--json"]).out;
     assert_eq!(status.matches(r#""schema":"#).count(), 1, "{status}");
@@ -46,12 +46,12 @@ fn starts_healthy_and_in_silence(target: &str) {
 
 #[test]
 fn the_full_image_starts_healthy_and_in_silence() {
-    starts_healthy_and_in_silence("full");
+    starts_healthy_and_in_silence("full", 3);
 }
 
 #[test]
 fn the_mini_image_starts_healthy_and_in_silence() {
-    starts_healthy_and_in_silence("mini");
+    starts_healthy_and_in_silence("mini", 2);
 }
 
 /// Every secret that seeding made for a volume.

@@ -94,7 +94,7 @@ fn processes_in(namespace: &std::path::Path) -> Vec<String> {
 /// Rounds in one container, from its first start to its end, until its share of kills is done or none is left.
 fn rounds(left: &AtomicUsize, mut dice: Dice) {
     let volume = Volume::new();
-    let exchange = Recipe::of("mini").volume(&volume).start();
+    let exchange = Recipe::of("full").volume(&volume).start();
     let host_pid = exchange.inspect("{{.State.Pid}}");
     let link = format!("/proc/{host_pid}/ns/pid");
     let namespace = std::fs::read_link(&link)
@@ -154,7 +154,7 @@ fn what_escaped_from_a_killed_service_goes_with_it() {
     volume.write("/srv/etc/family", "755", family);
     let unit = "[Service]\nRestart=always\nExecStart=/srv/etc/family";
     volume.write("/srv/etc/units/family.service", "644", unit);
-    let exchange = Recipe::of("mini").volume(&volume).start();
+    let exchange = Recipe::of("full").volume(&volume).start();
     let line = exchange.log.wait_for("family: child ");
     let child = line.rsplit(' ').next().unwrap();
     exchange.shell(&format!(
