@@ -88,6 +88,7 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let mut answered = None;
         // The manager comes last: under a flood it always has something to say.
         tokio::select! {
             biased;
@@ -101,9 +102,7 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
             }
             Some((request, reply)) = requests.recv() => {
                 state.wake();
-                let answer = state.answer(&request);
-                // A client that is gone needs no answer.
-                let _ = reply.send(answer);
+                answered = Some((state.answer(&request), reply));
             }
             _ = tick.tick() => {
                 state.wake();
@@ -121,6 +120,9 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
             }
         }
         state.settle();
+        if let Some((answer, reply)) = answered {
+            state.reply(answer, reply);
+        }
     }
     notify::send("STOPPING=1");
     state.close();

@@ -240,6 +240,32 @@ fn remaining_times_survive_sigkill() {
 }
 
 #[test]
+fn an_order_that_was_answered_survives_sigkill() {
+    in_namespace(
+        "autoban::an_order_that_was_answered_survives_sigkill",
+        || {
+            let pbx = Pbx::with_secret(SECRET);
+            let mut guard = Guard::volume(&pbx, "maxcount = 2");
+            for round in 0..10 {
+                guard.start(&[]);
+                let _session = pbx.accept().expect("a login");
+                if round > 0 {
+                    guard.hears(&format!("{} bans are in force again", 1000 * round));
+                }
+                let what: Vec<Value> = (0..1000)
+                    .map(|n| serde_json::json!({"cidr": format!("10.{round}.{}.{}", n / 256, n % 256)}))
+                    .collect();
+                let order = serde_json::json!({"command": "manual", "order": {"add": {
+                    "to": ["jail"], "what": what, "time": null, "comment": "x"}}});
+                let reply = guard.ask(&order.to_string());
+                guard.is_killed();
+                assert_eq!(reply["notes"], serde_json::json!([]));
+            }
+        },
+    );
+}
+
+#[test]
 fn an_orderly_end_leaves_the_bans_in_the_kernel() {
     in_namespace(
         "autoban::an_orderly_end_leaves_the_bans_in_the_kernel",

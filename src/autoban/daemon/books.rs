@@ -20,12 +20,18 @@ const NAME: &str = "journal";
 const LARGEST: u64 = 1 << 30;
 /// Orders that wait for the disk. More are not kept: a snapshot makes up for them.
 const QUEUE: usize = 4096;
+/// Facts of one write, about: what waits behind it waits for so many, however far the disk is behind.
+const GROUP: usize = 4096;
 /// A journal is made anew when it has grown by this many bytes, or by its snapshot's size if that is more.
 const GROWTH: usize = 1 << 20;
+
+/// What is called once all that was ordered before it is on disk, or with the problem that kept it from there.
+pub type Then = Box<dyn FnOnce(Option<&str>) + Send>;
 
 enum Order {
     Append(Vec<Fact>, i64),
     Snapshot(Vec<Fact>, i64),
+    Then(Then),
 }
 
 /// The writer's side.
@@ -64,12 +70,15 @@ impl Books {
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || {
-                let mut writer = Writer { path, file: None };
+                let mut writer = Writer {
+                    path,
+                    file: None,
+                    problem: None,
+                };
                 while let Ok(first) = queue.recv() {
-                    let more: Vec<Order> = queue.try_iter().collect();
-                    let done = writer.write(std::iter::once(first).chain(more));
+                    let problem = writer.write(group(first, &queue));
                     // The daemon that would hear it may be at its end.
-                    let _ = tell.send(done.err().map(|problem| problem.to_string()));
+                    let _ = tell.send(problem);
                 }
             })?;
         let mut books = Books {
@@ -91,6 +100,26 @@ impl Books {
         }
         self.appended += facts.len();
         self.order(Order::Append(facts, at));
+    }
+
+    /// Calls this when all that was taken before is on disk. It is called in any case, and in another thread.
+    pub fn then(&mut self, then: Then) {
+        if self.lost {
+            return then(Some("the disk is behind"));
+        }
+        match self
+            .orders
+            .as_ref()
+            .map(|orders| orders.try_send(Order::Then(then)))
+        {
+            Some(Ok(())) => {}
+            Some(Err(TrySendError::Full(order) | TrySendError::Disconnected(order))) => {
+                if let Order::Then(then) = order {
+                    then(Some("the disk is behind"));
+                }
+            }
+            None => {}
+        }
     }
 
     /// Whether the journal should be made anew.
@@ -135,17 +164,54 @@ impl Books {
     }
 }
 
+/// An order, and those that wait behind it, as many as go with one write.
+fn group(first: Order, queue: &Receiver<Order>) -> Vec<Order> {
+    let size = |order: &Order| match order {
+        Order::Append(facts, _) | Order::Snapshot(facts, _) => facts.len(),
+        Order::Then(_) => 0,
+    };
+    let mut facts = size(&first);
+    let mut orders = vec![first];
+    while facts < GROUP
+        && let Ok(order) = queue.try_recv()
+    {
+        facts += size(&order);
+        orders.push(order);
+    }
+    orders
+}
+
 struct Writer {
     path: PathBuf,
     file: Option<File>,
+    /// Of the last write.
+    problem: Option<String>,
 }
 
 impl Writer {
-    fn write(&mut self, orders: impl Iterator<Item = Order>) -> io::Result<()> {
+    /// Writes, tells who waits for it, and says what the problem was.
+    fn write(&mut self, orders: Vec<Order>) -> Option<String> {
+        let (waiting, orders): (Vec<Order>, Vec<Order>) = orders
+            .into_iter()
+            .partition(|order| matches!(order, Order::Then(_)));
+        if !orders.is_empty() {
+            let done = self.write_down(orders);
+            self.problem = done.err().map(|problem| problem.to_string());
+        }
+        for order in waiting {
+            if let Order::Then(then) = order {
+                then(self.problem.as_deref());
+            }
+        }
+        self.problem.clone()
+    }
+
+    fn write_down(&mut self, orders: Vec<Order>) -> io::Result<()> {
         let mut text = Vec::new();
         let mut anew = false;
         for order in orders {
             match order {
+                Order::Then(_) => {}
                 Order::Append(facts, at) => journal::write(&mut text, &facts, at),
                 Order::Snapshot(facts, at) => {
                     // It says all that was said before.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::books::{self, Books};
@@ -563,6 +564,26 @@ impl State {
                 let notes = out.notes.iter().filter_map(skipped).collect();
                 self.merge(out);
                 Reply::Done { changed, notes }
+            }
+        }
+    }
+
+    /// Sends the answer to a request; that of an order only once its facts are on disk.
+    pub fn reply(&mut self, mut answer: Reply, to: oneshot::Sender<Reply>) {
+        // A client that is gone needs no answer.
+        match (&mut answer, &mut self.books) {
+            (Reply::Done { changed: 1.., .. }, Some(books)) => {
+                books.then(Box::new(move |problem| {
+                    if let (Some(problem), Reply::Done { notes, .. }) = (problem, &mut answer) {
+                        notes.push(format!(
+                            "in force, and forgotten at the end of this process: {problem}"
+                        ));
+                    }
+                    let _ = to.send(answer);
+                }))
+            }
+            _ => {
+                let _ = to.send(answer);
             }
         }
     }
