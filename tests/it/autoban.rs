@@ -293,6 +293,24 @@ fn a_flush_by_another_program_is_repaired() {
 }
 
 #[test]
+fn two_of_them_in_one_place_say_so_and_do_not_race() {
+    in_namespace(
+        "autoban::two_of_them_in_one_place_say_so_and_do_not_race",
+        || {
+            let (mut first, _pbx, _session) = started("maxcount = 1");
+            let (mut second, _other_pbx, _other_session) = started("maxcount = 1");
+            for _ in 0..2 {
+                first.hears("`switchhook` removed bans");
+                second.hears("`switchhook` removed bans");
+            }
+            let line = first.hears("within 4 s");
+            assert!(line.contains("`switchhook`"), "{line}");
+            assert!(second.stops() && first.stops());
+        },
+    );
+}
+
+#[test]
 fn the_manager_may_go_and_come_back() {
     in_namespace("autoban::the_manager_may_go_and_come_back", || {
         let (mut guard, pbx, session) = started("maxcount = 1");

@@ -3,6 +3,7 @@
 //! Invariant: what the kernel lost or refused is put there again from the ledger, never read back from the kernel.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 use tokio::time::Instant;
@@ -14,8 +15,12 @@ use crate::autoban::firewall::{Firewall, FirewallError};
 use crate::autoban::key::Change;
 use crate::autoban::ruleset::{Caps, Settings};
 
-/// Repairs come no faster: two programs that remove each other's table would take all of the machine.
-const BETWEEN_REPAIRS: std::time::Duration = std::time::Duration::from_secs(1);
+/// Repairs that follow one another come no faster than this, and each time half as often: two programs that remove each
+/// other's table would take all of the machine.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// After so long in peace the next repair comes at once.
+const PEACE: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
 pub enum Enforcement {
@@ -34,6 +39,8 @@ pub struct Kernel {
     /// The table must be put there again, and why.
     broken: Option<String>,
     repaired: Option<Instant>,
+    /// What must go by since then before the next repair.
+    pause: Duration,
     /// Bans that had no room.
     pub refused: u64,
 }
@@ -113,7 +120,7 @@ impl Enforcement {
             && kernel.broken.is_some()
             && kernel
                 .repaired
-                .is_none_or(|at| at.elapsed() >= BETWEEN_REPAIRS)
+                .is_none_or(|at| at.elapsed() >= kernel.pause)
         {
             kernel.restore(bans());
         }
@@ -141,7 +148,14 @@ impl Enforcement {
                 let who = seen.program.as_deref().unwrap_or("another program");
                 let text = format!("`{who}` removed bans from the kernel's firewall");
                 if kernel.broken.is_none() {
-                    say(WARNING, &format!("{text}; they are put there again"));
+                    let then = match kernel.pause {
+                        FIRST_PAUSE => "they are put there again".to_owned(),
+                        pause => format!(
+                            "they are put there again within {} s\nhint: it does so repeatedly; run one AutoBan in a network namespace",
+                            pause.as_secs()
+                        ),
+                    };
+                    say(WARNING, &format!("{text}; {then}"));
                 }
                 kernel.broken = Some(text);
             }
@@ -194,6 +208,7 @@ impl Kernel {
             firewall,
             broken: None,
             repaired: None,
+            pause: FIRST_PAUSE,
             refused,
         })
     }
@@ -206,6 +221,12 @@ impl Kernel {
     }
 
     fn restore(&mut self, bans: Vec<Change>) {
+        let peace = self.repaired.is_none_or(|at| at.elapsed() >= PEACE);
+        self.pause = match (peace, self.broken.is_some()) {
+            (true, _) => FIRST_PAUSE,
+            (false, true) => (self.pause * 2).min(LONGEST_PAUSE),
+            (false, false) => self.pause,
+        };
         self.repaired = Some(Instant::now());
         match self.firewall.restore(bans) {
             Ok(outcome) => {
