@@ -15,6 +15,7 @@ pub enum Owner {
     /// The log service.
     Log,
     Autoban,
+    Websms,
 }
 
 /// A directory of the volume.
@@ -52,6 +53,7 @@ pub const PLACES: &[Place] = &[
     place("var/lib/asterisk", Owner::Asterisk, 0o750),
     place("var/lib/switchhook", Owner::Root, 0o755),
     place("var/lib/switchhook/autoban", Owner::Autoban, 0o755),
+    place("var/lib/switchhook/websms", Owner::Websms, 0o750),
     place("var/log", Owner::Root, 0o755),
     place("var/log/switchhook", Owner::Log, 0o750),
     place("var/log/asterisk", Owner::Asterisk, 0o750),
