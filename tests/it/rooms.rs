@@ -91,6 +91,13 @@ const PURE: &[&str] = &[
     "units/timer_file.rs",
     "units/unit_file.rs",
     "units/value.rs",
+    "websms/delivery.rs",
+    "websms/delivery/answer.rs",
+    "websms/delivery/incoming.rs",
+    "websms/delivery/line.rs",
+    "websms/delivery/outbox.rs",
+    "websms/delivery/outgoing.rs",
+    "websms/delivery/pace.rs",
     "websms/message.rs",
     "websms/profile.rs",
 ];
