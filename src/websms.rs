@@ -9,3 +9,4 @@
 pub mod delivery;
 pub mod message;
 pub mod profile;
+pub mod spool;
