@@ -2,7 +2,7 @@
 //!
 //! A message from outside is on disk before the carrier hears that it was taken; a message from a phone is on disk before
 //! the dialplan goes on. `message` holds the words that all share, `profile` what is known of a carrier's interface,
-//! `delivery` the life of a message. Those rooms are pure.
+//! `delivery` the life of a message. Those rooms are pure. `spool` keeps messages on disk.
 //!
 //! Invariant: nothing that came from outside reaches Asterisk, a log or a shell but as a value of a typed field.
 
