@@ -201,5 +201,7 @@ fn a_full_disk_is_told_and_the_spool_goes_on_when_there_is_room() {
         }
     });
     handle.close();
+    // With its readers.
+    drop(spool);
     wire::run("umount", &[mount]);
 }
