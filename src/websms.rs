@@ -6,5 +6,6 @@
 //!
 //! Invariant: nothing that came from outside reaches Asterisk, a log or a shell but as a value of a typed field.
 
+pub mod ini;
 pub mod message;
 pub mod profile;

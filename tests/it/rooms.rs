@@ -91,6 +91,8 @@ const PURE: &[&str] = &[
     "units/timer_file.rs",
     "units/unit_file.rs",
     "units/value.rs",
+    "websms/ini.rs",
+    "websms/ini/value.rs",
     "websms/message.rs",
     "websms/profile.rs",
 ];
