@@ -8,4 +8,6 @@
 
 pub mod ini;
 pub mod message;
+pub mod number;
 pub mod profile;
+pub mod segments;

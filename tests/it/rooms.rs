@@ -94,7 +94,9 @@ const PURE: &[&str] = &[
     "websms/ini.rs",
     "websms/ini/value.rs",
     "websms/message.rs",
+    "websms/number.rs",
     "websms/profile.rs",
+    "websms/segments.rs",
 ];
 
 /// What a pure room may not name.
