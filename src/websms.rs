@@ -10,4 +10,5 @@ pub mod ini;
 pub mod message;
 pub mod number;
 pub mod profile;
+pub mod profiles;
 pub mod segments;

@@ -58,8 +58,7 @@ const OWN: &[(&str, &str)] = &[
 
 #[test]
 fn every_golden_case_of_php() {
-    let golden: Json =
-        serde_json::from_str(include_str!("../../tests/data/websms/ini.json")).unwrap();
+    let golden: Json = serde_json::from_str(include_str!("../../tests/data/php-ini.json")).unwrap();
     let cases = golden["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 42);
     for case in cases {

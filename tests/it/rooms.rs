@@ -96,6 +96,7 @@ const PURE: &[&str] = &[
     "websms/message.rs",
     "websms/number.rs",
     "websms/profile.rs",
+    "websms/profiles.rs",
     "websms/segments.rs",
 ];
 
