@@ -6,9 +6,11 @@
 //!
 //! Invariant: nothing that came from outside reaches Asterisk, a log or a shell but as a value of a typed field.
 
+pub mod config;
 pub mod ini;
 pub mod message;
 pub mod number;
+pub mod outgoing;
 pub mod profile;
 pub mod profiles;
 pub mod segments;
