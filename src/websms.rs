@@ -1,8 +1,9 @@
 //! WebSMS: text messages between carriers, who speak HTTP, and the phones of the exchange.
 //!
 //! A message from outside is on disk before the carrier hears that it was taken; a message from a phone is on disk before
-//! the dialplan goes on. `message` holds the words that all share, `profile` what is known of a carrier's interface. Those
-//! rooms are pure.
+//! the dialplan goes on. `message` holds the words that all share, `profile` what is known of a carrier's interface and
+//! `profiles` the carriers that are known; `config` reads websms.conf (by `ini`), `outgoing` writes requests and judges answers, `number` and
+//! `segments` know numbers and lengths. Those rooms are pure.
 //!
 //! Invariant: nothing that came from outside reaches Asterisk, a log or a shell but as a value of a typed field.
 

@@ -249,6 +249,7 @@ pub fn read(file: &str, text: Option<&str>, world: &World<'_>) -> Config {
     let store = reader.store();
     let clients = reader.clients();
     let interfaces = reader.interfaces();
+    reader.mistakes.sort_by_key(|mistake| mistake.line);
     Config {
         interfaces,
         proxies,

@@ -71,6 +71,21 @@ pub fn written(text: &str, form: NumberForm, country: Option<&str>) -> Result<St
     }
 }
 
+/// A number as the carrier wrote it, as E.164 where that can be known; a name or a short code is left as it is.
+///
+/// # Errors
+/// If it is no number or name.
+pub fn read(text: &str, form: NumberForm, country: Option<&str>) -> Result<String, NoNumber> {
+    match form {
+        NumberForm::Any => written(text, NumberForm::Any, country),
+        NumberForm::E164 | NumberForm::E164NoPlus => written(text, NumberForm::E164, None),
+        NumberForm::Nanp10 => match written(text, NumberForm::Nanp10, None) {
+            Ok(local) => Ok(format!("+1{local}")),
+            Err(_) => written(text, NumberForm::Any, None),
+        },
+    }
+}
+
 /// The digits with their country.
 fn international(text: &str, digits: &str, country: Option<&str>) -> Result<String, NoNumber> {
     if text.starts_with('+') {
@@ -148,6 +163,26 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn what_a_carrier_wrote_is_read_as_international() {
+        for (text, form, expected) in [
+            ("447700900001", NumberForm::E164NoPlus, "+447700900001"),
+            ("+447700900001", NumberForm::E164NoPlus, "+447700900001"),
+            ("12012673227", NumberForm::E164, "+12012673227"),
+            ("2025550160", NumberForm::Nanp10, "+12025550160"),
+            ("12025550160", NumberForm::Nanp10, "+12025550160"),
+            ("72345", NumberForm::Nanp10, "72345"),
+            ("Bank", NumberForm::E164NoPlus, "Bank"),
+            ("0701234567", NumberForm::Any, "0701234567"),
+        ] {
+            assert_eq!(read(text, form, None).as_deref(), Ok(expected), "{text}");
+        }
+        assert_eq!(
+            read("1;2", NumberForm::Nanp10, None),
+            Err(NoNumber::Grammar)
+        );
     }
 
     #[test]

@@ -48,7 +48,10 @@ impl Reader<'_> {
             .stated("url_path")
             .and_then(|given| side.judge("url_path", given.line, values::paths(given.text)));
         let profile = side.profile();
-        let verify = side.read("verify", values::boolean).unwrap_or(true);
+        // `no` without quotation marks is an empty value.
+        let verify = side
+            .stated("verify")
+            .and_then(|given| side.judge("verify", given.line, values::boolean(given.text)));
         let public_url = side.read("public_url", values::address);
         let verify_secrets = side.verify_secrets();
         let inbound = Inbound {
@@ -59,7 +62,7 @@ impl Reader<'_> {
             key_body: side.text("key_body", "Body"),
             key_echo: side.given("key_echo").map(|given| given.text.to_owned()),
             resp_ack: side.text("resp_ack", ""),
-            verify,
+            verify: verify.unwrap_or(true),
             verify_user: side.text("verify_user", ""),
             verify_secrets,
             public_url,

@@ -35,7 +35,7 @@ impl Fields {
     /// `ksort` and `http_build_query`.
     pub fn sorted_query(&self) -> String {
         let mut sorted: Vec<&(String, String)> = Vec::new();
-        // By insertion: PHP's order of numbers among words is none that a sort of the library could rely on.
+        // By insertion: PHP has 9 before 10 before `1a` before 9, which is no order that a sort could rely on.
         for field in &self.0 {
             let place = sorted
                 .iter()
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn fields_stand_in_phps_order() {
         assert_eq!(
-            sorted(&["a", "B", "1a", "10", "9"]),
+            sorted(&["10", "9", "1a", "B", "a"]),
             ["9", "10", "1a", "B", "a"]
         );
         assert_eq!(sorted(&["b", "0", "-1", ""]), ["", "-1", "0", "b"]);

@@ -7,10 +7,9 @@
 
 use std::time::Duration;
 
-use serde_json::Value as Json;
 use time::{Date, Month, PrimitiveDateTime, Time};
 
-use super::answer;
+use super::answer::Answer;
 use crate::websms::config::{Check, Outbound, Style};
 use crate::websms::profile::{Condition, Success};
 
@@ -41,7 +40,7 @@ pub fn verdict(
     now: u64,
 ) -> Verdict {
     let text = String::from_utf8_lossy(body);
-    let document: Json = serde_json::from_str(&text).unwrap_or(Json::Null);
+    let answer = Answer::of(&text);
     let why = || told(status, &text);
     let header = |wanted: &str| {
         headers
@@ -62,7 +61,7 @@ pub fn verdict(
         _ => return Verdict::Refused { why: why() },
     }
     match &outbound.style {
-        Style::Keys(keys) => match holds(&keys.check, &document, &text) {
+        Style::Keys(keys) => match holds(&keys.check, &answer, &text) {
             true => Verdict::Taken { id: None },
             false => Verdict::Refused { why: why() },
         },
@@ -75,25 +74,22 @@ pub fn verdict(
                 && success
                     .later
                     .iter()
-                    .all(|condition| meets(condition, &document))
+                    .all(|condition| meets(condition, &answer))
             {
                 return Verdict::Later { after, why: why() };
             }
-            if !is_success(success, status, &document) {
+            if !is_success(success, status, &answer) {
                 return Verdict::Refused { why: why() };
             }
-            let mut ids = outgoing
-                .id
-                .iter()
-                .flat_map(|path| answer::texts(&document, path));
+            let mut ids = outgoing.id.iter().flat_map(|path| answer.texts(path));
             Verdict::Taken {
-                id: ids.find(|id| !id.is_empty()),
+                id: ids.find(|id| !id.is_empty()).map(str::to_owned),
             }
         }
     }
 }
 
-fn is_success(success: &Success, status: u16, document: &Json) -> bool {
+fn is_success(success: &Success, status: u16, answer: &Answer) -> bool {
     let status = status.to_string();
     let counts = |known: &String| match known.strip_suffix("xx") {
         Some(class) => status.starts_with(class),
@@ -103,22 +99,24 @@ fn is_success(success: &Success, status: u16, document: &Json) -> bool {
         && success
             .when
             .iter()
-            .all(|condition| meets(condition, document))
+            .all(|condition| meets(condition, answer))
 }
 
 /// There is a value, and every one is among those named.
-fn meets(condition: &Condition, document: &Json) -> bool {
-    let found = answer::texts(document, &condition.path);
-    let named = |value: &String| condition.values.is_empty() || condition.values.contains(value);
+fn meets(condition: &Condition, answer: &Answer) -> bool {
+    let found = answer.texts(&condition.path);
+    let named = |value: &&str| {
+        condition.values.is_empty() || condition.values.iter().any(|known| known == value)
+    };
     !found.is_empty() && found.iter().all(named)
 }
 
 /// A pattern is matched with the text of a JSON string, else with the answer as it stands.
-fn holds(check: &Check, document: &Json, text: &str) -> bool {
+fn holds(check: &Check, answer: &Answer, text: &str) -> bool {
     match check {
         Check::None => true,
-        Check::Field(name, value) => answer::last(document, name).as_ref() == Some(value),
-        Check::Pattern(pattern) => pattern.is_match(document.as_str().unwrap_or(text)),
+        Check::Field(name, value) => answer.last(name) == Some(value),
+        Check::Pattern(pattern) => pattern.is_match(answer.text().unwrap_or(text)),
     }
 }
 
