@@ -504,7 +504,7 @@ fn ports(text: &str) -> Result<Vec<u16>, Bad> {
 }
 
 /// The known name that looks most alike.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let (distance, best) = known.map(|known| (distance(name, known), known)).min()?;
     (distance <= best.len().div_ceil(3)).then_some(best)
 }
