@@ -18,6 +18,8 @@ pub mod sv;
 pub mod top;
 pub mod tree;
 pub mod verify;
+#[cfg(feature = "services")]
+pub mod websms;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -90,6 +92,9 @@ enum Command {
     /// Show who is banned and why, ban and free by hand; also under the name `autoban`
     #[cfg(feature = "services")]
     Autoban(autoban::AutobanArgs),
+    /// Text messages between carriers and phones; also under the name `websms`
+    #[cfg(feature = "services")]
+    Websms(websms::WebsmsArgs),
     /// Print the reference of the environment variables, in Markdown
     #[command(hide = true)]
     Variables,
@@ -167,6 +172,8 @@ pub fn run() -> ExitCode {
         Command::Phone(args) => phone::run(args),
         #[cfg(feature = "services")]
         Command::Autoban(args) => autoban::run(&args),
+        #[cfg(feature = "services")]
+        Command::Websms(args) => websms::run(&args),
         Command::Variables => {
             output::Output::new(false).text(&registry::markdown());
             ExitCode::SUCCESS

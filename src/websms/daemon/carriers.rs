@@ -1,0 +1,10 @@
+//! Messages to carriers.
+
+use std::sync::Arc;
+
+use super::Office;
+
+/// Works off what waits, for ever.
+pub async fn run(office: Arc<Office>) {
+    office.for_carriers.notified().await;
+}

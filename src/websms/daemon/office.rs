@@ -1,0 +1,102 @@
+//! What the parts of the daemon share: the spool, the configuration in force, and the words that wake them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Notify, watch};
+
+use crate::config::paths::Paths;
+use crate::websms::config::Config;
+use crate::websms::spool::Spool;
+
+/// The place where the parts meet.
+#[derive(Debug)]
+pub struct Office {
+    pub paths: Paths,
+    pub spool: Spool,
+    config: watch::Sender<Arc<Config>>,
+    /// The end has come: nothing new is taken.
+    closing: watch::Sender<bool>,
+    /// There may be something new for phones.
+    pub for_phones: Notify,
+    /// There may be something new for carriers.
+    pub for_carriers: Notify,
+    /// What is not well, by part.
+    problems: Mutex<BTreeMap<&'static str, String>>,
+}
+
+impl Office {
+    pub fn new(paths: Paths, spool: Spool, config: Config) -> Office {
+        Office {
+            paths,
+            spool,
+            config: watch::Sender::new(Arc::new(config)),
+            closing: watch::Sender::new(false),
+            for_phones: Notify::new(),
+            for_carriers: Notify::new(),
+            problems: Mutex::default(),
+        }
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.borrow())
+    }
+
+    /// Hears of every other configuration.
+    pub fn configs(&self) -> watch::Receiver<Arc<Config>> {
+        self.config.subscribe()
+    }
+
+    pub fn reconfigure(&self, config: Config) {
+        self.config.send_replace(Arc::new(config));
+    }
+
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Waits for the end.
+    pub async fn closed(&self) {
+        // The sender lives as long as we do.
+        let _ = self.closing.subscribe().wait_for(|closing| *closing).await;
+    }
+
+    /// Wakes the working parts when messages were stored. For one task.
+    pub async fn pass_news_on(office: Arc<Office>) {
+        loop {
+            office.spool.news().await;
+            office.for_phones.notify_one();
+            office.for_carriers.notify_one();
+        }
+    }
+
+    /// Says what is not well with a part, or that all is.
+    pub fn report(&self, part: &'static str, problem: Option<String>) {
+        if let Ok(mut problems) = self.problems.lock() {
+            match problem {
+                Some(problem) => drop(problems.insert(part, problem)),
+                None => drop(problems.remove(part)),
+            }
+        }
+    }
+
+    /// What is not well, one sentence for each part.
+    pub fn problems(&self) -> Vec<String> {
+        let problems = self.problems.lock();
+        problems.map_or_else(|_| Vec::new(), |all| all.values().cloned().collect())
+    }
+
+    /// How it does, in one line.
+    pub fn line(&self) -> String {
+        let problems = self.problems();
+        if !problems.is_empty() {
+            return format!("degraded: {}", problems.join("; "));
+        }
+        match self.config().interfaces.len() {
+            0 => "no carrier is configured".to_owned(),
+            1 => "1 interface".to_owned(),
+            count => format!("{count} interfaces"),
+        }
+    }
+}
