@@ -6,5 +6,9 @@
 //!
 //! Invariant: nothing that came from outside reaches Asterisk, a log or a shell but as a value of a typed field.
 
+pub mod body;
+pub mod document;
 pub mod message;
+pub mod path;
 pub mod profile;
+pub mod request;

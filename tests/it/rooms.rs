@@ -91,8 +91,16 @@ const PURE: &[&str] = &[
     "units/timer_file.rs",
     "units/unit_file.rs",
     "units/value.rs",
+    "websms/body.rs",
+    "websms/body/form.rs",
+    "websms/body/json.rs",
+    "websms/body/multipart.rs",
+    "websms/body/query.rs",
+    "websms/document.rs",
     "websms/message.rs",
+    "websms/path.rs",
     "websms/profile.rs",
+    "websms/request.rs",
 ];
 
 /// What a pure room may not name.
