@@ -8,7 +8,9 @@
 
 pub mod body;
 pub mod document;
+pub mod door;
 pub mod message;
 pub mod path;
 pub mod profile;
 pub mod request;
+pub mod source;

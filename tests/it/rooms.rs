@@ -97,10 +97,12 @@ const PURE: &[&str] = &[
     "websms/body/multipart.rs",
     "websms/body/query.rs",
     "websms/document.rs",
+    "websms/door.rs",
     "websms/message.rs",
     "websms/path.rs",
     "websms/profile.rs",
     "websms/request.rs",
+    "websms/source.rs",
 ];
 
 /// What a pure room may not name.
