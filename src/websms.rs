@@ -9,6 +9,7 @@
 pub mod body;
 pub mod document;
 pub mod door;
+pub mod extract;
 pub mod message;
 pub mod path;
 pub mod profile;

@@ -54,6 +54,16 @@ impl Path {
         found
     }
 
+    /// This path in a place where it may not stand.
+    #[must_use]
+    pub fn misplaced(&self, what: &'static str) -> PathError {
+        PathError {
+            path: self.to_string(),
+            column: 1,
+            what,
+        }
+    }
+
     /// The value itself, to open it in its place. Paths of several values have no such place.
     pub fn place<'d>(&self, document: &'d mut Document) -> Option<&'d mut Document> {
         self.0.iter().try_fold(document, |node, step| match step {
