@@ -15,3 +15,4 @@ pub mod path;
 pub mod profile;
 pub mod request;
 pub mod source;
+pub mod verify;

@@ -3,7 +3,8 @@
 //! Pure. It refuses at start two interfaces that one request could mean equally, and later a request that means none. Who
 //! comes from an address that no interface has hears nothing of the paths that there are.
 //!
-//! Invariant: a request has at most one door. A path given counts more than none, a longer network more than a shorter.
+//! Invariant: a request has at most one door. A path with a query counts more than one without, and that more than none; a
+//! longer network counts more than a shorter.
 
 use std::net::IpAddr;
 
@@ -18,7 +19,7 @@ pub struct Door {
     pub interface: String,
     /// From where; `None` is from everywhere. An empty list is from nowhere.
     pub addresses: Option<Vec<Cidr>>,
-    /// Without query; none is any.
+    /// One without a query is met with any; one with a query, as the predecessor compared it, with just that. None is any.
     pub paths: Vec<String>,
 }
 
@@ -75,7 +76,6 @@ impl Doors {
     /// The door of a request from this address.
     pub fn find(&self, address: IpAddr, request: &Request<'_>) -> Result<&Door, Closed> {
         let address = address.to_canonical();
-        let path = request.path();
         let from_there: Vec<(u16, &Door)> = self
             .0
             .iter()
@@ -86,12 +86,13 @@ impl Doors {
         }
         from_there
             .into_iter()
-            .filter(|(_, door)| door.takes(path))
-            .max_by_key(|(length, door)| (!door.paths.is_empty(), *length))
-            .map(|(_, door)| door)
+            .filter_map(|(length, door)| Some((door.takes(request)?, length, door)))
+            .max_by_key(|(way, length, _)| (*way, *length))
+            .map(|(_, _, door)| door)
             .ok_or_else(|| Closed::Path {
                 address,
-                path: path
+                path: request
+                    .path()
                     .chars()
                     .take(256)
                     .flat_map(char::escape_debug)
@@ -101,8 +102,16 @@ impl Doors {
 }
 
 impl Door {
-    fn takes(&self, path: &str) -> bool {
-        self.paths.is_empty() || self.paths.iter().any(|own| own == path)
+    /// How narrowly it names this path: 0 for any, 1 for the path, 2 for path and query.
+    fn takes(&self, request: &Request<'_>) -> Option<u8> {
+        if self.paths.is_empty() {
+            return Some(0);
+        }
+        let takes = |own: &String| match own.contains('?') {
+            true => (own == request.target).then_some(2),
+            false => (own == request.path()).then_some(1),
+        };
+        self.paths.iter().filter_map(takes).max()
     }
 
     /// How narrowly it names this address: 0 for everywhere, one more than a network's bits else.
@@ -197,11 +206,14 @@ mod tests {
             door("net", Some(&["192.0.2.0/24"]), &[]),
             door("host", Some(&["192.0.2.7"]), &[]),
             door("path", None, &["/p"]),
+            door("query", None, &["/p?key=1"]),
         ];
         assert_eq!(found(&doors, "198.51.100.1", "/").unwrap(), "any");
         assert_eq!(found(&doors, "192.0.2.8", "/").unwrap(), "net");
         assert_eq!(found(&doors, "192.0.2.7", "/").unwrap(), "host");
         assert_eq!(found(&doors, "192.0.2.7", "/p").unwrap(), "path");
+        assert_eq!(found(&doors, "192.0.2.7", "/p?key=2").unwrap(), "path");
+        assert_eq!(found(&doors, "192.0.2.7", "/p?key=1").unwrap(), "query");
     }
 
     #[test]

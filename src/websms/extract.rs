@@ -184,14 +184,10 @@ impl Hearing {
     }
 
     fn has_text(&self, item: &Document) -> bool {
-        first(&self.text, item).is_some()
+        self.text.iter().any(|path| path.first(item).is_some())
     }
 
     fn received(&self, item: &Document) -> Result<Received, Malformed> {
-        let text = match first(&self.text, item) {
-            None | Some(Document::Null) => String::new(),
-            Some(text) => check::text(text)?,
-        };
         let mut media = Vec::new();
         for address in self.media.iter().flat_map(|path| path.all(item)) {
             if !matches!(address, Document::Null) && address.text() != Some("") {
@@ -204,6 +200,16 @@ impl Hearing {
                 check::MOST_MEDIA
             )));
         }
+        let said: Vec<&Document> = self.text.iter().filter_map(|p| p.first(item)).collect();
+        let text = match said
+            .iter()
+            .find(|value| value.text().is_some())
+            .or(said.first())
+        {
+            // A carrier may keep text and pictures in one branch; without text there is a branch alone.
+            Some(value) if value.text().is_some() || media.is_empty() => check::text(value)?,
+            _ => String::new(),
+        };
         Ok(Received {
             to: check::number(first_said(&self.to, item), "to whom it is")?,
             from: check::number(first_said(&self.from, item), "from whom it is")?,
@@ -286,12 +292,7 @@ fn holds(conditions: &[When], item: &Document) -> bool {
     })
 }
 
-/// The value of the first path that is there.
-fn first<'d>(paths: &[Path], item: &'d Document) -> Option<&'d Document> {
-    paths.iter().find_map(|path| path.first(item))
-}
-
-/// As `first`; what is null or empty is not there.
+/// The value of the first path that is there; what is null or empty is not.
 fn first_said<'d>(paths: &[Path], item: &'d Document) -> Option<&'d Document> {
     paths
         .iter()

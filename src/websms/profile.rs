@@ -110,7 +110,12 @@ pub struct PartRule {
 
 /// How a request proves that it is the carrier's. Secrets come from websms.conf, never from here.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(tag = "kind", deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(
+    tag = "kind",
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
 pub enum Verify {
     #[default]
     None,

@@ -107,6 +107,17 @@ const PURE: &[&str] = &[
     "websms/profile.rs",
     "websms/request.rs",
     "websms/source.rs",
+    "websms/verify.rs",
+    "websms/verify/certificate.rs",
+    "websms/verify/jwt.rs",
+    "websms/verify/password.rs",
+    "websms/verify/plivo.rs",
+    "websms/verify/secret.rs",
+    "websms/verify/signed.rs",
+    "websms/verify/sns.rs",
+    "websms/verify/twilio.rs",
+    "websms/verify/url.rs",
+    "websms/verify/vonage.rs",
 ];
 
 /// What a pure room may not name.

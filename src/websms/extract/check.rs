@@ -42,11 +42,12 @@ pub fn number(value: Option<&Document>, what: &str) -> Result<String, Malformed>
     Ok(text.to_owned())
 }
 
-/// The text of a message, byte for byte.
+/// The text of a message, byte for byte; null is empty.
 pub fn text(value: &Document) -> Result<String, Malformed> {
-    match value.text() {
-        Some(text) => Ok(text.to_owned()),
-        None => Err(Malformed::new("the text of the message is no text")),
+    match (value.text(), value) {
+        (Some(text), _) => Ok(text.to_owned()),
+        (None, Document::Null) => Ok(String::new()),
+        (None, _) => Err(Malformed::new("the text of the message is no text")),
     }
 }
 

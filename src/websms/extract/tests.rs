@@ -250,6 +250,33 @@ fn without_conditions_the_fields_tell_a_message_from_a_receipt() {
     assert!(form(TWILIO, "MessageSid=7").is_err());
 }
 
+#[test]
+fn a_text_may_stand_in_one_of_several_places() {
+    let sinch = r#"
+        [incoming]
+        to = ["to"]
+        from = ["from"]
+        text = ["body.message", "body"]
+        media = ["body.media[*].url"]
+    "#;
+    let said = |body: &str| -> Result<String, Malformed> {
+        let body = format!(r#"{{"to":"1","from":"2","body":{body}}}"#);
+        match json(sinch, &body)? {
+            Heard::Messages(messages) => Ok(messages.into_iter().next().unwrap().body),
+            other => panic!("{other:?}"),
+        }
+    };
+    let media = r#""media":[{"url":"https://m/1"}]"#;
+    assert_eq!(said("\"1.10\""), Ok("1.10".to_owned()));
+    assert_eq!(
+        said(&format!(r#"{{"message":"x",{media}}}"#)),
+        Ok("x".to_owned())
+    );
+    assert_eq!(said(&format!("{{{media}}}")), Ok(String::new()));
+    assert_eq!(said("null"), Ok(String::new()));
+    assert!(said("{\"other\":1}").is_err());
+}
+
 const VONAGE: &str = r#"
 [incoming]
 methods = ["GET", "POST"]
