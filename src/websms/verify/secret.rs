@@ -96,7 +96,8 @@ pub fn unbase64(text: &str) -> Option<Vec<u8>> {
         [bare @ .., b'=', b'='] | [bare @ .., b'='] => bare,
         whole => whole,
     };
-    (text.len() % 4 == 0)
+    text.len()
+        .is_multiple_of(4)
         .then(|| sextets(bare, b'+', b'/'))
         .flatten()
 }

@@ -173,11 +173,10 @@ fn a_token_of_another_kind_is_refused() {
     ] {
         assert!(refused(&jwt(HS256, &claims)).contains(told), "{claims}");
     }
-    assert_eq!(
+    assert!(
         jwt(HS256, &claims(",\"exp\":1700000000.5e"))
             .judge()
-            .is_ok(),
-        false
+            .is_err()
     );
     assert_eq!(jwt(HS256, &claims(",\"exp\":1700000001.5")).judge(), Ok(()));
     let mut unsigned = jwt(HS256, &good);
