@@ -12,15 +12,23 @@
 //!
 //! Invariant: nothing that came from outside reaches Asterisk, a log or a shell but as a value of a typed field.
 
+pub mod body;
 pub mod config;
 pub mod daemon;
 pub mod delivery;
+pub mod document;
+pub mod door;
+pub mod extract;
 pub mod hep;
 pub mod ini;
 pub mod message;
 pub mod number;
 pub mod outgoing;
+pub mod path;
 pub mod profile;
 pub mod profiles;
+pub mod request;
 pub mod segments;
+pub mod source;
 pub mod spool;
+pub mod verify;
