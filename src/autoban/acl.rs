@@ -92,6 +92,8 @@ fn text(denied: &CidrSet, never: &[Cidr]) -> String {
 /// What Asterisk's files lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
+    /// PJSIP asks a list that acl.conf does not have: Asterisk denies everybody.
+    List,
     /// acl.conf has no section of that name.
     Section,
     /// The section, in this line, is not followed by a `#tryinclude` of our file.
@@ -103,10 +105,13 @@ pub enum Missing {
 /// Looks for it in acl.conf and in the whole of pjsip.conf. `file` is the path of ours.
 #[must_use]
 pub fn missing(acl: &str, pjsip: &str, file: &str) -> Option<Missing> {
-    let acl = Document::parse(acl);
+    let (acl, pjsip) = (Document::parse(acl), Document::parse(pjsip));
     let section = acl.section(NAME).filter(|section| !section.is_template());
     let Some(section) = section else {
-        return Some(Missing::Section);
+        return Some(match is_asked(&pjsip) {
+            true => Missing::List,
+            false => Missing::Section,
+        });
     };
     // Not `#include`: with it Asterisk takes no list at all while our file is not there.
     let is_included = acl.directives().any(|(line, directive)| {
@@ -117,9 +122,13 @@ pub fn missing(acl: &str, pjsip: &str, file: &str) -> Option<Missing> {
     if !is_included {
         return Some(Missing::Include(section.line()));
     }
-    let pjsip = Document::parse(pjsip);
-    let mut rules = pjsip.sections().filter(|section| !section.is_template());
-    let is_asked = rules.any(|section| {
+    (!is_asked(&pjsip)).then_some(Missing::Rule)
+}
+
+/// Whether a section of PJSIP asks our list.
+fn is_asked(pjsip: &Document) -> bool {
+    let mut sections = pjsip.sections().filter(|section| !section.is_template());
+    sections.any(|section| {
         let value = |key| {
             let own = section.own(key).map(str::to_owned);
             own.or_else(|| pjsip.effective(section.name(), key))
@@ -127,8 +136,7 @@ pub fn missing(acl: &str, pjsip: &str, file: &str) -> Option<Missing> {
         let lists = value("acl").unwrap_or_default();
         value("type").is_some_and(|kind| kind.eq_ignore_ascii_case("acl"))
             && lists.split(',').any(|list| list.trim() == NAME)
-    });
-    (!is_asked).then_some(Missing::Rule)
+    })
 }
 
 impl Missing {
@@ -142,6 +150,11 @@ impl Missing {
     #[must_use]
     pub fn words(self, home: &str, file: &str) -> String {
         let (what, hint) = match self {
+            Missing::List => {
+                return format!(
+                    "Asterisk denies everybody: `{home}/pjsip.conf` uses the list [{NAME}], which `{home}/acl.conf` does not have\nhint: add the lines `[{NAME}]` and `#tryinclude {file}` at its end, then `asterisk -rx 'module reload acl'`"
+                );
+            }
             Missing::Section => (
                 format!("`{home}/acl.conf` has no section [{NAME}]"),
                 format!(

@@ -99,9 +99,10 @@ fn lacks(acl: &str, pjsip: &str) -> Option<Missing> {
 #[test]
 fn what_asterisks_files_lack_is_found() {
     assert_eq!(lacks(ACL, PJSIP), None);
-    assert_eq!(lacks("", PJSIP), Some(Missing::Section));
+    assert_eq!(lacks("", ""), Some(Missing::Section));
+    assert_eq!(lacks("", PJSIP), Some(Missing::List));
     let template = ACL.replace("[autoban]", "[autoban](!)");
-    assert_eq!(lacks(&template, PJSIP), Some(Missing::Section));
+    assert_eq!(lacks(&template, ""), Some(Missing::Section));
     let strict = ACL.replace("#tryinclude", "#include");
     assert_eq!(lacks(&strict, PJSIP), Some(Missing::Include(3)));
     let early = "#tryinclude /run/autoban/acl.conf\n[autoban]\n";
@@ -119,6 +120,7 @@ fn what_asterisks_files_lack_is_found() {
 #[test]
 fn what_is_missing_is_said_with_its_place_and_remedy() {
     for (missing, place, remedy) in [
+        (Missing::List, "/acl.conf`", "module reload acl"),
         (
             Missing::Section,
             "/acl.conf`",
