@@ -158,7 +158,8 @@ fn settle(state: &mut State, manager: &mut Manager) {
     if state.wants_reload() {
         manager.reload();
     }
-    if !state.needs_manager() && manager.rest() {
+    if !state.needs_manager() {
+        manager.rest();
         state.disconnected();
     }
 }

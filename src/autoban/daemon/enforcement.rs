@@ -78,10 +78,11 @@ impl Enforcement {
         matches!(self, Enforcement::Acl(_))
     }
 
-    /// Why it does less than it should, in one line.
-    pub fn problem(&self) -> Option<String> {
+    /// Why it does less than it should. `works` says whether Asterisk does its part where it has to.
+    pub fn problem(&self, works: bool) -> Option<String> {
         match self {
             Enforcement::Kernel(kernel) => kernel.broken.clone(),
+            Enforcement::Acl(why) if !works => Some(why.to_string()),
             Enforcement::Acl(why) => {
                 let remedy = match why {
                     FirewallError::NoPrivilege => {

@@ -116,13 +116,11 @@ impl Manager {
         self.state = State::Resting(Instant::now());
     }
 
-    /// Lets go of the connection, if there is one. Says whether there was.
-    pub fn rest(&mut self) -> bool {
-        let is_up = !matches!(self.state, State::Resting(_));
-        if is_up {
+    /// Lets go of the connection, if there is one.
+    pub fn rest(&mut self) {
+        if !matches!(self.state, State::Resting(_)) {
             self.restart();
         }
-        is_up
     }
 
     /// Lets Asterisk read its access lists again. [`News::Reloaded`] tells what became of it, unless the connection is lost.

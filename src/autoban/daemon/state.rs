@@ -326,7 +326,9 @@ impl State {
 
     /// The connection was given up by order.
     pub fn disconnected(&mut self) {
-        self.connected = false;
+        if std::mem::take(&mut self.connected) {
+            self.away = Instant::now();
+        }
     }
 
     /// Whether the manager is to have Asterisk read its lists again; once for each time.

@@ -149,7 +149,12 @@ fn no_state_of_the_file_closes_the_exchange() {
     // With the kernel at hand nobody but this test writes it.
     with(Recipe::of("full"), "", |exchange, network| {
         let caller = Attacker::enter(network);
-        for text in ["", "[autob", "[autoban](+)\\nden", "[autoban](+)\\ndeny = 0.0.0.0/0\\n"] {
+        for text in [
+            "",
+            "[autob",
+            "[autoban](+)\\nden",
+            "[autoban](+)\\ndeny = 0.0.0.0/0\\n",
+        ] {
             exchange.shell(&format!(
                 "printf '{text}' >/run/autoban/acl.conf; chmod 644 /run/autoban/acl.conf; asterisk -rx 'module reload acl'"
             ));

@@ -23,7 +23,8 @@ impl State {
         }
         let not = self.fallback.problem();
         all.extend(not.as_deref().map(first));
-        all.extend(self.enforcement.problem().as_deref().map(first));
+        let less = self.enforcement.problem(not.is_none());
+        all.extend(less.as_deref().map(first));
         if !self.connected && self.away.elapsed() > AWAY {
             let why = self.complaint.as_deref().map(first);
             all.push(why.unwrap_or_else(|| "the manager is away".to_owned()));
