@@ -1,5 +1,6 @@
 //! AutoBan's daemon with the real kernel, in a network namespace of its own, and a stand-in for Asterisk's manager.
 
+mod acl;
 mod pbx;
 
 use std::collections::BTreeMap;
@@ -60,7 +61,19 @@ impl Guard {
     }
 
     fn start(&mut self, arguments: &[&str]) {
-        let mut child = Command::new(BINARY)
+        self.start_as(Command::new(BINARY), arguments);
+    }
+
+    /// As in a container without NET_ADMIN.
+    fn start_without_capability(&mut self) {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-net_admin", "--inh-caps=-net_admin"]);
+        command.arg(BINARY);
+        self.start_as(command, &[]);
+    }
+
+    fn start_as(&mut self, mut command: Command, arguments: &[&str]) {
+        let mut child = command
             .args(["autoban", "run", "--root"])
             .arg(self.root.path())
             .args(arguments)
