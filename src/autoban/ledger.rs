@@ -299,8 +299,7 @@ impl Ledger {
         });
         let enough = self.policy.maxcount * u32::from(ONE);
         let maxcount = self.policy.maxcount;
-        let is_suspect =
-            |score: &Score| score.strong() >= enough || score.repeats() >= maxcount;
+        let is_suspect = |score: &Score| score.strong() >= enough || score.repeats() >= maxcount;
         match evidence.grade {
             Grade::Strong if is_trusted => {
                 if score.strong() >= enough * TRUSTED_FACTOR {

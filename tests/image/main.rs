@@ -9,9 +9,13 @@ mod docker;
 mod exchange;
 mod lines;
 mod media;
+mod outside;
 mod phone;
 mod sip;
+mod street;
+mod talk;
 
+mod attackers;
 mod autoban;
 mod bad_input;
 mod calls;
