@@ -32,7 +32,7 @@ pub struct Outside {
     broker: Child,
     stream: Mutex<UnixStream>,
     /// Holds the way to the broker.
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Outside {
@@ -73,7 +73,7 @@ impl Outside {
             name,
             broker,
             stream: Mutex::new(stream),
-            _directory: directory,
+            directory: directory,
         }
     }
 
@@ -87,6 +87,15 @@ impl Outside {
         let mut arguments = vec!["exec", &self.name, "chroot", "/host", "ip"];
         arguments.extend(command.split(' '));
         ok(&arguments);
+    }
+
+    /// Many of its commands at once.
+    pub fn ip_batch(&self, commands: &[String]) {
+        let file = self.directory.path().join("batch");
+        std::fs::write(&file, commands.join("\n")).unwrap();
+        let file = file.display().to_string();
+        let ip = ["exec", &self.name, "chroot", "/host", "ip", "-batch", &file];
+        ok(&ip);
     }
 
     /// One more address, of either family.

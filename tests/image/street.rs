@@ -1,6 +1,7 @@
 //! An exchange, and a street outside from which anybody calls: addresses of other networks than the exchange's own, which
 //! would be spared.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -102,6 +103,20 @@ impl Street {
     pub fn why(&self, address: &str) -> Value {
         let ended = self.exchange.exec(&["autoban", "why", address, "--json"]);
         serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {}", ended.text))
+    }
+
+    /// How many events are held against each source that is watched.
+    pub fn watched(&self) -> HashMap<String, u64> {
+        let ended = self.exchange.exec(&["autoban", "list", "watch", "--json"]);
+        let list: Value =
+            serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {}", ended.text));
+        let rows = list["sets"][0]["entries"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{list}"));
+        let of = |row: &Value| Some((row["address"].as_str()?.to_owned(), row["count"].as_u64()?));
+        rows.iter()
+            .map(|row| of(row).unwrap_or_else(|| panic!("{row}")))
+            .collect()
     }
 
     /// Waits until so much counts against an address; what is known of it then.
