@@ -7,7 +7,7 @@ use switchhook::asterisk::ami::md5;
 
 use crate::outside::Outside;
 use crate::street::Street;
-use crate::talk::{Carrier, Register, Talk};
+use crate::talk::{Carrier, Register};
 
 /// Phones and users that are set up to be refused.
 const REFUSED: &str = "\
@@ -128,10 +128,10 @@ fn each_event_of_the_pbx_is_taken_for_what_it_is() {
     street.counted(from, "strong_events", 4);
 
     // After it: phones that are set up wrongly. Nothing of that counts.
-    let registers = |request: Register, user: &str| {
-        let mut talk: Talk = talk();
-        talk.register_as(&request, user, "secret-1")
-            .map(|answer| answer.0)
+    let mut phone = talk();
+    let mut registers = |request: Register, user: &str| {
+        let answer = phone.register_as(&request, user, "secret-1");
+        answer.map(|answer| answer.0)
     };
     let first = registers(Register::of("crowded"), "crowded");
     assert_eq!(first, Some(200));
