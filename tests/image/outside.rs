@@ -73,7 +73,7 @@ impl Outside {
             name,
             broker,
             stream: Mutex::new(stream),
-            directory: directory,
+            directory,
         }
     }
 
