@@ -212,3 +212,47 @@ fn a_gateway_that_hides_the_clients_is_never_banned_and_told() {
         sip::play(exchange, network, &request(&password), sip::REGISTER).unwrap();
     });
 }
+
+#[test]
+fn a_secret_that_asterisk_refuses_is_told_and_the_bans_stay() {
+    with_exchange("maxcount = ten", |exchange, network| {
+        let line = exchange.log.wait_for("autoban.conf:");
+        assert!(line.contains("maxcount = ten: "), "{line}");
+        let attacker = Attacker::enter(network);
+        attacker.knocks(exchange, "t1", "nobody", "12");
+        exchange
+            .log
+            .wait_for(&format!("jailed {}", attacker.address));
+        let secret = "[asmanager]\\nsecret = not-this-one";
+        exchange.shell(&format!(
+            "printf '{secret}\\n' >>/srv/etc/asterisk/autoban.conf; switchhook reload autoban"
+        ));
+        let line = exchange
+            .log
+            .wait_for("the manager does not let in the user `autoban`: Authentication failed");
+        let number =
+            exchange.shell("grep -n '^secret' /srv/etc/asterisk/autoban.conf | cut -d: -f1");
+        assert!(line.contains(&format!("autoban.conf:{number}: ")), "{line}");
+        exchange
+            .log
+            .wait_for("hint: write the secret that manager.conf has for [autoban]");
+        until("degraded health", || {
+            let ended = exchange.exec(&["switchhook", "health"]);
+            match ended.code == 0 && ended.text.contains("does not let in") {
+                true => Ok(()),
+                false => Err(ended.text),
+            }
+        });
+        // It is deaf, and holds what it has.
+        assert!(!is_answered(exchange, &attacker, "t1"));
+        let seen = exchange.log.count();
+        exchange
+            .shell("sed -i '/^secret/d' /srv/etc/asterisk/autoban.conf; switchhook reload autoban");
+        let again = |line: &str| line.contains("listening to security events");
+        exchange.log.wait_from(seen, "the manager again", again);
+        assert!(!exchange.log_text().contains("not-this-one"));
+        let other = Attacker::enter(network);
+        other.knocks(exchange, "t1", "nobody", "12");
+        exchange.log.wait_for(&format!("jailed {}", other.address));
+    });
+}
