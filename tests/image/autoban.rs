@@ -4,6 +4,7 @@ mod acl;
 
 use crate::docker::{Network, Volume, ok, run, unique};
 use crate::exchange::{Exchange, Recipe};
+use crate::lines::until;
 use crate::phone::{Family, Transport};
 use crate::sip::{self, Request};
 
