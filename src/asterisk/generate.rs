@@ -3,7 +3,7 @@
 //! To be run before the units are read. It reads what a user wrote, so every file is plain and bounded, and includes
 //! end. Invariant: after a run the directory of generated units holds this run's units and nothing else.
 
-mod includes;
+pub mod includes;
 
 use std::io::Read;
 use std::net::IpAddr;

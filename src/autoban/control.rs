@@ -58,7 +58,7 @@ pub enum Reply {
 #[serde(default)]
 pub struct Status {
     pub schema: u32,
-    /// `kernel`, `acl` (Asterisk's Named ACL, without NET_ADMIN), `dry-run` or `off`.
+    /// `kernel`, `acl` (Asterisk's Named ACL, without NET_ADMIN), `none` (neither can, see `problems`), `dry-run` or `off`.
     pub enforcement: String,
     /// Connected to AMI, and listening to security events.
     pub connected: bool,

@@ -7,6 +7,7 @@
 mod books;
 mod desk;
 mod enforcement;
+mod fallback;
 mod manager;
 mod setup;
 mod state;
@@ -19,13 +20,16 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::config::paths::Paths;
 use crate::sys::notify;
 use manager::Manager;
 use state::State;
 use voice::{NOTICE, WARNING, say};
+
+/// How long Asterisk may take at our end to free whom it denies for us.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// How it is started.
 #[derive(Debug, Clone)]
@@ -53,7 +57,7 @@ fn cannot(doing: &'static str) -> impl FnOnce(io::Error) -> DaemonError {
     move |source| DaemonError::System { doing, source }
 }
 
-/// Runs until SIGTERM or SIGINT. The kernel's bans stay when it ends.
+/// Runs until SIGTERM or SIGINT. The kernel's bans stay when it ends, for they have an end of their own.
 pub fn run(options: &Options) -> Result<(), DaemonError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -112,22 +116,52 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
                 state.wake();
                 state.enforcement.look();
             }
-            () = manager.wait(), if state.is_on() => {
-                state.wake();
-                let (config, paths) = (Rc::clone(&state.config), &options.paths);
-                let door = || setup::door(&config.manager, paths);
-                manager.turn(door, &mut |news| state.hear(news));
+            () = manager.wait(), if state.needs_manager() => {
+                hear(&mut state, &mut manager, options);
             }
         }
-        state.settle();
+        settle(&mut state, &mut manager);
         if let Some((answer, reply)) = answered {
             state.reply(answer, reply);
         }
     }
     notify::send("STOPPING=1");
+    state.retire();
+    let freed = timeout(FAREWELL, async {
+        settle(&mut state, &mut manager);
+        while state.is_retiring() {
+            manager.wait().await;
+            hear(&mut state, &mut manager, options);
+            settle(&mut state, &mut manager);
+        }
+    });
+    if freed.await.is_err() {
+        say(
+            WARNING,
+            "Asterisk does not say that it has freed whom it denies; `switchhook restart asterisk` does",
+        );
+    }
     state.close();
     if options.dry_run {
         say(WARNING, "the dry run is over; nobody was banned");
     }
     Ok(())
+}
+
+fn hear(state: &mut State, manager: &mut Manager, options: &Options) {
+    state.wake();
+    let (config, paths) = (Rc::clone(&state.config), &options.paths);
+    let door = || setup::door(&config.manager, paths);
+    manager.turn(door, &mut |news| state.hear(news));
+}
+
+fn settle(state: &mut State, manager: &mut Manager) {
+    state.settle();
+    if state.wants_reload() {
+        manager.reload();
+    }
+    if !state.needs_manager() {
+        manager.rest();
+        state.disconnected();
+    }
 }

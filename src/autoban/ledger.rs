@@ -25,7 +25,7 @@ use super::cidr::{Cidr, CidrSet};
 use super::evidence::{Evidence, Grade, Kind, Meaning};
 use super::key::{Network, Set, Source};
 use super::policy::{Policy, TRUSTED_FACTOR};
-use super::score::ONE;
+use super::score::{ONE, Score};
 use expiring::Expiring;
 pub use fact::{Fact, List, Note, Offender, Outcome, Span};
 pub use manual::{Item, Manual, SetName};
@@ -292,19 +292,19 @@ impl Ledger {
             return self.sentence(evidence, source, false, now, out);
         }
         let window = millis(self.policy.watchtime);
-        let before = match is_trusted {
-            true => self.watch.get(&source).map_or(0, |score| score.strong()),
-            false => 0,
-        };
+        // Only who is trusted gets a word before the ban.
+        let before = is_trusted.then(|| self.watch.get(&source)).flatten();
         let score = self.watch.touch(source, now, window, |score| {
             score.add(evidence, is_trusted, now, window);
         });
         let enough = self.policy.maxcount * u32::from(ONE);
+        let maxcount = self.policy.maxcount;
+        let is_suspect = |score: &Score| score.strong() >= enough || score.repeats() >= maxcount;
         match evidence.grade {
             Grade::Strong if is_trusted => {
                 if score.strong() >= enough * TRUSTED_FACTOR {
                     self.sentence(evidence, source, true, now, out);
-                } else if before < enough && score.strong() >= enough {
+                } else if is_suspect(&score) && !before.is_some_and(|before| is_suspect(&before)) {
                     out.notes.push(suspect(evidence));
                 }
             }

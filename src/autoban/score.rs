@@ -10,8 +10,16 @@ use super::evidence::{Evidence, Grade, Kind};
 pub const ONE: u16 = 4;
 
 /// Weights that a trusted source's strong evidence has: a phone with a stale password repeats itself, a guesser does not.
-const REPEATED: u16 = 1;
 const ANOTHER_ACCOUNT: u16 = 8;
+/// A repeat that comes too fast for a phone.
+const HURRIED: u16 = 1;
+
+/// What one phone repeats within this time weighs nothing, so often as it fits into the watch time.
+const PHONES_PAUSE: i64 = 1000;
+
+/// The accounts and failures that are told apart. By default the sixteenth is too much for a trusted source, so before
+/// that none of them is taken for a new one twice.
+const MARKS: usize = 15;
 
 /// The counters of one source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,8 +29,11 @@ pub struct Score {
     /// The running window and the one before, in quarters.
     strong: [u16; 2],
     weak: [u16; 2],
-    /// The accounts and failures that came last; 0 is none.
-    seen: [u16; 4],
+    /// How often the running window has seen what it knew, while trusted.
+    repeats: u16,
+    /// The accounts and failures that came last; 0 is none. Only strong evidence is noted: what can be forged makes no
+    /// account known, and crowds out none.
+    seen: [u16; MARKS],
 }
 
 impl Score {
@@ -37,21 +48,34 @@ impl Score {
     /// Counts one event.
     pub fn add(&mut self, evidence: &Evidence, is_trusted: bool, now: i64, window: i64) {
         self.roll(now, window);
-        let mark = mark(evidence.account, evidence.kind);
-        let is_repeated = self.seen.contains(&mark);
-        let weight = match (is_trusted, is_repeated) {
-            (false, _) => ONE,
-            (true, true) => REPEATED,
-            (true, false) if self.seen == [0; 4] => ONE,
-            (true, false) => ANOTHER_ACCOUNT,
-        };
+        match evidence.grade {
+            Grade::Strong => {
+                let weight = self.weight(mark(evidence.account, evidence.kind), is_trusted, window);
+                self.strong[0] = self.strong[0].saturating_add(weight);
+            }
+            Grade::Weak => self.weak[0] = self.weak[0].saturating_add(ONE),
+        }
+    }
+
+    /// What strong evidence weighs; its account and failure are known from then on.
+    fn weight(&mut self, mark: u16, is_trusted: bool, window: i64) -> u16 {
+        let (is_first, is_repeated) = (self.seen == [0; MARKS], self.seen.contains(&mark));
         if !is_repeated {
             self.seen.rotate_right(1);
             self.seen[0] = mark;
         }
-        match evidence.grade {
-            Grade::Strong => self.strong[0] = self.strong[0].saturating_add(weight),
-            Grade::Weak => self.weak[0] = self.weak[0].saturating_add(ONE),
+        match (is_trusted, is_repeated) {
+            (true, true) => {
+                self.repeats = self.repeats.saturating_add(1);
+                // The counter ends where it would no longer tell.
+                let most = (window / PHONES_PAUSE).min(i64::from(u16::MAX) - 1);
+                match i64::from(self.repeats) > most {
+                    true => HURRIED,
+                    false => 0,
+                }
+            }
+            (true, false) if !is_first => ANOTHER_ACCOUNT,
+            _ => ONE,
         }
     }
 
@@ -64,6 +88,7 @@ impl Score {
         for counter in [&mut self.strong, &mut self.weak] {
             *counter = [0, if is_next { counter[0] } else { 0 }];
         }
+        self.repeats = 0;
         self.began = if is_next { self.began + window } else { now };
     }
 
@@ -79,7 +104,13 @@ impl Score {
         self.weak.iter().map(|n| u32::from(*n)).sum()
     }
 
-    /// How many accounts and failures were told apart, up to 4.
+    /// How often a trusted source came up with what was known of it, in the running window.
+    #[must_use]
+    pub fn repeats(&self) -> u32 {
+        u32::from(self.repeats)
+    }
+
+    /// How many accounts and failures were told apart in strong evidence, up to 15.
     #[must_use]
     pub fn accounts(&self) -> usize {
         self.seen.iter().filter(|mark| **mark != 0).count()
@@ -152,14 +183,30 @@ mod tests {
     fn a_stale_phone_weighs_less_and_a_guesser_more_where_somebody_is_trusted() {
         let mut phone = Score::new(0);
         for _ in 0..10 {
-            phone.add(&evidence(Grade::Strong, 1), true, 0, WINDOW);
+            phone.add(&evidence(Grade::Strong, 1), true, 0, 9 * WINDOW);
         }
-        assert_eq!(phone.strong(), 4 + 9);
+        assert_eq!((phone.strong(), phone.repeats()), (4, 9));
+        // More often than once a second.
+        phone.add(&evidence(Grade::Strong, 1), true, 0, 9 * WINDOW);
+        assert_eq!((phone.strong(), phone.repeats()), (5, 10));
+        phone.add(&evidence(Grade::Strong, 1), true, 9 * WINDOW, 9 * WINDOW);
+        assert_eq!((phone.strong(), phone.repeats()), (5, 1));
         let mut guesser = Score::new(0);
-        for account in 1..=10 {
+        for account in 1..=20 {
             guesser.add(&evidence(Grade::Strong, account), true, 0, WINDOW);
         }
-        assert_eq!(guesser.strong(), 4 + 9 * 8);
-        assert_eq!(guesser.accounts(), 4);
+        assert_eq!(guesser.strong(), 4 + 19 * 8);
+        assert_eq!(guesser.accounts(), MARKS);
+    }
+
+    #[test]
+    fn what_can_be_forged_leaves_no_mark() {
+        let mut score = Score::new(0);
+        for account in 0..100 {
+            score.add(&evidence(Grade::Weak, account), true, 0, WINDOW);
+        }
+        assert_eq!(score.accounts(), 0);
+        score.add(&evidence(Grade::Strong, 7), true, 0, WINDOW);
+        assert_eq!((score.strong(), score.repeats()), (4, 0));
     }
 }

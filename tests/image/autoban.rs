@@ -1,5 +1,7 @@
 //! AutoBan with the real Asterisk: attackers with addresses of their own in the exchange's network.
 
+mod acl;
+
 use crate::docker::{Network, Volume, ok, run, unique};
 use crate::exchange::{Exchange, Recipe};
 use crate::lines::until;
@@ -46,6 +48,12 @@ impl Attacker {
 
     /// Knocks `times`, ten times a second and not before the last answer; how often it was answered.
     fn knocks(&self, exchange: &Exchange, transport: &str, user: &str, times: &str) -> usize {
+        let text = self.knocking(exchange, transport, user, times);
+        text.matches("SIP/2.0 401 ").count()
+    }
+
+    /// The same; the value is what went over the wire.
+    fn knocking(&self, exchange: &Exchange, transport: &str, user: &str, times: &str) -> String {
         let place = |name: &str| self.messages.path().join(name).display().to_string();
         let file = place("messages");
         let _ = std::fs::remove_file(&file);
@@ -60,28 +68,30 @@ impl Attacker {
         let ended = run("docker", &arguments);
         let text = std::fs::read_to_string(&file).unwrap_or_default();
         assert!(ended.text.contains("Scenario Screen"), "{}", ended.text);
-        text.matches("SIP/2.0 401 ").count()
+        text
     }
 }
 
 impl Attacker {
     /// Registers over UDP, with the right password.
     fn registers(&self, exchange: &Exchange, user: &str, password: &str) {
-        let scenario = self.messages.path().join("register.xml");
-        std::fs::write(&scenario, sip::REGISTER).unwrap();
+        self.plays(exchange, (user, password), user, sip::REGISTER);
+    }
+
+    /// Plays a scenario over UDP as a user with his password, to its end.
+    fn plays(
+        &self,
+        exchange: &Exchange,
+        (user, password): (&str, &str),
+        to: &str,
+        scenario_text: &str,
+    ) {
+        let scenario = self.messages.path().join("scenario.xml");
+        std::fs::write(&scenario, scenario_text).unwrap();
         let scenario = scenario.display().to_string();
         let remote = format!("{}:5060", exchange.address4());
         let mut arguments = vec!["exec", &self.name, "chroot", "/host", "sipp", &remote];
-        arguments.extend([
-            "-sf",
-            &scenario,
-            "-t",
-            "u1",
-            "-i",
-            &self.address,
-            "-s",
-            user,
-        ]);
+        arguments.extend(["-sf", &scenario, "-t", "u1", "-i", &self.address, "-s", to]);
         arguments.extend(["-key", "user", user, "-au", user, "-ap", password]);
         arguments.extend(["-m", "1", "-nostdin", "-timeout", "30s", "-timeout_error"]);
         let ended = run("docker", &arguments);
@@ -96,8 +106,12 @@ impl Drop for Attacker {
 }
 
 fn with_exchange(conf: &str, test: impl FnOnce(&Exchange, &Network)) {
+    with(Recipe::of("full"), conf, test);
+}
+
+fn with(recipe: Recipe, conf: &str, test: impl FnOnce(&Exchange, &Network)) {
     let (network, volume) = (Network::new(), Volume::new());
-    let exchange = Recipe::of("full").volume(&volume).network(&network).start();
+    let exchange = recipe.volume(&volume).network(&network).start();
     exchange.log.wait_for("listening to security events");
     if !conf.is_empty() {
         exchange.shell(&format!(
@@ -167,21 +181,6 @@ fn the_white_list_wins_and_survives_the_container() {
 }
 
 #[test]
-fn without_net_admin_the_exchange_runs_and_says_what_is_missing() {
-    let (network, volume) = (Network::new(), Volume::new());
-    let recipe = Recipe::of("full").volume(&volume).network(&network);
-    let exchange = recipe.without("NET_ADMIN").start();
-    exchange.log.wait_for("the capability NET_ADMIN is missing");
-    until("degraded health", || {
-        let ended = exchange.exec(&["switchhook", "health"]);
-        match ended.code == 0 && ended.text.contains("autoban: degraded: ") {
-            true => Ok(()),
-            false => Err(ended.text),
-        }
-    });
-}
-
-#[test]
 fn who_logged_in_is_not_banned_by_what_can_be_forged() {
     with_exchange("", |exchange, network| {
         let phone = Attacker::enter(network);
@@ -212,5 +211,49 @@ fn a_gateway_that_hides_the_clients_is_never_banned_and_told() {
             sip::play(exchange, network, &request("wrong"), sip::REGISTER_REFUSED).unwrap();
         }
         sip::play(exchange, network, &request(&password), sip::REGISTER).unwrap();
+    });
+}
+
+#[test]
+fn a_secret_that_asterisk_refuses_is_told_and_the_bans_stay() {
+    with_exchange("maxcount = ten", |exchange, network| {
+        let line = exchange.log.wait_for("autoban.conf:");
+        assert!(line.contains("maxcount = ten: "), "{line}");
+        let attacker = Attacker::enter(network);
+        attacker.knocks(exchange, "t1", "nobody", "12");
+        exchange
+            .log
+            .wait_for(&format!("jailed {}", attacker.address));
+        let secret = "[asmanager]\\nsecret = not-this-one";
+        exchange.shell(&format!(
+            "printf '{secret}\\n' >>/srv/etc/asterisk/autoban.conf; switchhook reload autoban"
+        ));
+        let line = exchange
+            .log
+            .wait_for("the manager does not let in the user `autoban`: Authentication failed");
+        let number =
+            exchange.shell("grep -n '^secret' /srv/etc/asterisk/autoban.conf | cut -d: -f1");
+        assert!(line.contains(&format!("autoban.conf:{number}: ")), "{line}");
+        exchange
+            .log
+            .wait_for("hint: write the secret that manager.conf has for [autoban]");
+        until("degraded health", || {
+            let ended = exchange.exec(&["switchhook", "health"]);
+            match ended.code == 0 && ended.text.contains("does not let in") {
+                true => Ok(()),
+                false => Err(ended.text),
+            }
+        });
+        // It is deaf, and holds what it has.
+        assert!(!is_answered(exchange, &attacker, "t1"));
+        let seen = exchange.log.count();
+        exchange
+            .shell("sed -i '/^secret/d' /srv/etc/asterisk/autoban.conf; switchhook reload autoban");
+        let again = |line: &str| line.contains("listening to security events");
+        exchange.log.wait_from(seen, "the manager again", again);
+        assert!(!exchange.log_text().contains("not-this-one"));
+        let other = Attacker::enter(network);
+        other.knocks(exchange, "t1", "nobody", "12");
+        exchange.log.wait_for(&format!("jailed {}", other.address));
     });
 }

@@ -1,5 +1,6 @@
 //! AutoBan's daemon with the real kernel, in a network namespace of its own, and a stand-in for Asterisk's manager.
 
+mod acl;
 mod pbx;
 
 use std::collections::BTreeMap;
@@ -60,7 +61,19 @@ impl Guard {
     }
 
     fn start(&mut self, arguments: &[&str]) {
-        let mut child = Command::new(BINARY)
+        self.start_as(Command::new(BINARY), arguments);
+    }
+
+    /// As in a container without NET_ADMIN.
+    fn start_without_capability(&mut self) {
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set=-net_admin", "--inh-caps=-net_admin"]);
+        command.arg(BINARY);
+        self.start_as(command, &[]);
+    }
+
+    fn start_as(&mut self, mut command: Command, arguments: &[&str]) {
+        let mut child = command
             .args(["autoban", "run", "--root"])
             .arg(self.root.path())
             .args(arguments)
@@ -378,6 +391,37 @@ fn a_configuration_is_read_again_and_its_mistakes_are_told() {
             guard.reload();
             guard.hears("AutoBan is off from now on");
             assert_eq!(run("nft", &["list", "tables"]), "");
+        },
+    );
+}
+
+#[test]
+fn mistakes_are_told_with_their_lines_and_the_defaults_hold() {
+    in_namespace(
+        "autoban::mistakes_are_told_with_their_lines_and_the_defaults_hold",
+        || {
+            let pbx = Pbx::with_secret(SECRET);
+            let conf = "maxcount = ten\nmaxcuont = 3\nwhitelist = 192.0.2.300\nsecret\n";
+            let mut guard = Guard::volume(&pbx, conf);
+            guard.start(&[]);
+            for (line, what, hint) in [
+                (4, "maxcount = ten: ", "write 1 to 1000 in digits"),
+                (5, "`maxcuont` is no key", "did you mean maxcount?"),
+                (6, "192.0.2.300", "hint: "),
+                (7, "`secret` is no `key = value`", "hint: "),
+            ] {
+                let told = guard.hears(what);
+                assert!(told.contains(&format!("autoban.conf:{line}: ")), "{told}");
+                guard.hears(hint);
+            }
+            // It is at work, with the default.
+            let mut session = pbx.accept().expect("a login");
+            guard.hears("listening to security events");
+            (0..9).for_each(|_| session.unknown("TCP", "192.0.2.7"));
+            guard.counts("InvalidAccountID strong", 9);
+            assert!(elements("jail4").is_empty());
+            session.unknown("TCP", "192.0.2.7");
+            guard.hears("jailed 192.0.2.7 for 20m");
         },
     );
 }

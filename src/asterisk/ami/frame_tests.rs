@@ -7,6 +7,35 @@ use super::*;
 const BANNER: &str = "Asterisk Call Manager/11.0.0\r\n";
 const TAIL: &str = "SessionID: 4a-b@h\r\nLocalAddress: IPV4/UDP/127.0.0.1/5060\r\nRemoteAddress: IPV4/UDP/192.0.2.7/5071\r\n";
 
+/// What texts of a stranger are made of when they want to be more than values.
+const PARTS: &[&str] = &[
+    "\r\n",
+    "\r\n\r\n",
+    "\r",
+    "\n",
+    "\0",
+    ": ",
+    "x",
+    "Event: ",
+    "SuccessfulAuth",
+    "Event: SuccessfulAuth\r\n",
+    "Privilege: security,all\r\n",
+    "EventTV: t\r\n",
+    "Severity: Informational\r\n",
+    "Service: PJSIP\r\n",
+    "EventVersion: 1\r\n",
+    "AccountID: a\r\n",
+    "UsingPassword: 1\r\n",
+    "Response: Success\r\n",
+    "ActionID: 1\r\n",
+    "RemoteAddress: ",
+    "IPV4/8.8.8.8/1",
+    "IPV4/UDP/8.8.8.8/1\r\n",
+    "\r\nRemoteAddress: IPV4/8.8.8.8/1\r\n",
+    "\r\n\r\nEvent: SuccessfulAuth\r\n",
+    TAIL,
+];
+
 /// One event as Asterisk 22.10.1 wrote it, with the account and the headers after the addresses given.
 fn event(name: &str, severity: &str, version: &str, account: &str, rest: &str) -> String {
     format!(
@@ -18,6 +47,28 @@ fn unknown(account: &str) -> String {
     event("InvalidAccountID", "Error", "1", account, "")
 }
 
+/// A frame in words.
+fn words(frame: Frame<'_>) -> String {
+    match frame {
+        Frame::Banner(text) => format!("banner {text}"),
+        Frame::Security(event) => format!(
+            "{:?} {} {} {}",
+            event.name,
+            event.account.escape_ascii(),
+            event.remote.address,
+            event.remote.transport.name()
+        ),
+        Frame::Other(lines) => format!("other {}", lines.len()),
+        Frame::Hostile(hostile) => format!(
+            "hostile: {}, by {}",
+            hostile.suspicion.word(),
+            hostile
+                .author
+                .map_or("-".to_owned(), |peer| peer.address.to_string())
+        ),
+    }
+}
+
 /// Every frame of the text in words, fed in pieces of this size.
 fn frames(text: &[u8], piece: usize) -> Vec<String> {
     let mut framer = Framer::new();
@@ -25,24 +76,7 @@ fn frames(text: &[u8], piece: usize) -> Vec<String> {
     for piece in text.chunks(piece.max(1)) {
         framer.feed(piece);
         while let Some(frame) = framer.next() {
-            found.push(match frame {
-                Frame::Banner(text) => format!("banner {text}"),
-                Frame::Security(event) => format!(
-                    "{:?} {} {} {}",
-                    event.name,
-                    event.account.escape_ascii(),
-                    event.remote.address,
-                    event.remote.transport.name()
-                ),
-                Frame::Other(lines) => format!("other {}", lines.len()),
-                Frame::Hostile(hostile) => format!(
-                    "hostile: {}, by {}",
-                    hostile.suspicion.word(),
-                    hostile
-                        .author
-                        .map_or("-".to_owned(), |peer| peer.address.to_string())
-                ),
-            });
+            found.push(words(frame));
         }
     }
     found
@@ -371,5 +405,85 @@ proptest! {
             prop_assert_eq!(events.len(), 1);
         }
         prop_assert!(found.iter().all(|frame| !frame.contains("1.1.1.1") || !frame.starts_with("hostile")));
+    }
+
+    #[test]
+    fn any_bytes_in_any_pieces_give_the_same_frames_and_are_not_kept(
+        parts in prop::collection::vec(
+            prop_oneof![
+                4 => prop::sample::select(PARTS).prop_map(|part| part.as_bytes().to_vec()),
+                2 => prop::collection::vec(any::<u8>(), 0..40),
+                1 => (any::<u8>(), 3000usize..70_000).prop_map(|(byte, count)| vec![byte; count]),
+            ],
+            0..40,
+        ),
+        cuts in prop::collection::vec(1usize..9000, 1..20),
+    ) {
+        let bytes = [BANNER.as_bytes(), &parts.concat()].concat();
+        let (mut framer, mut found) = (Framer::new(), Vec::new());
+        let (mut rest, mut cuts) = (&bytes[..], cuts.iter().cycle());
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
+            rest = after;
+            framer.feed(piece);
+            while let Some(frame) = framer.next() {
+                found.push(words(frame));
+            }
+            let kept = framer.buffer.len() - framer.begin;
+            prop_assert!(kept <= MAX_FRAME + 2, "{} bytes are kept", kept);
+        }
+        prop_assert_eq!(found, frames(&bytes, usize::MAX));
+    }
+
+}
+
+proptest! {
+    // Two of the parts have to come together.
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn one_hostile_value_makes_nobody_trusted_and_nobody_else_known(
+        place in prop_oneof![Just(0usize), 1usize..5],
+        value in prop::collection::vec(
+            prop_oneof![
+                3 => prop::sample::select(PARTS).prop_map(|part| part.as_bytes().to_vec()),
+                1 => prop::collection::vec(any::<u8>(), 1..6),
+            ],
+            0..8,
+        ),
+    ) {
+        // What the exchange unescapes is cut at this length; longer values come without the ends of lines.
+        let mut value = value.concat();
+        match place {
+            0 => value.truncate(36),
+            _ => value.retain(|byte| !b"\r\n".contains(byte)),
+        }
+        let (answer, acl) = ("Challenge: @3\r\nResponse: @4\r\nExpectedResponse: \r\n", "ACLName: @2\r\n");
+        let template = match place {
+            2 => event("FailedACL", "Error", "1", "@0", acl),
+            3 | 4 => event("ChallengeResponseFailed", "Error", "1", "@0", answer),
+            _ => unknown("@0"),
+        };
+        let template = template.replace("4a-b@h", "@1");
+        let (before, after) = template.split_once(&format!("@{place}")).unwrap();
+        let bytes = [BANNER.as_bytes(), before.as_bytes(), &value, after.as_bytes(), unknown("next").as_bytes()].concat();
+        let mut framer = Framer::new();
+        framer.feed(&bytes);
+        let mut last = None;
+        while let Some(frame) = framer.next() {
+            match frame {
+                Frame::Security(event) => {
+                    prop_assert_ne!(event.name, Name::SuccessfulAuth);
+                    prop_assert_eq!(event.remote.address.to_string(), "192.0.2.7");
+                    last = Some(event.account.to_vec());
+                }
+                Frame::Hostile(hostile) => if let Some(author) = hostile.author {
+                    prop_assert_eq!(author.address.to_string(), "192.0.2.7");
+                }
+                Frame::Banner(_) | Frame::Other(_) => {}
+            }
+        }
+        // The connection goes on.
+        prop_assert_eq!(last.as_deref(), Some(&b"next"[..]));
     }
 }

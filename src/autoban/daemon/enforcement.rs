@@ -1,4 +1,4 @@
-//! How bans are enforced: by the kernel, or not at all.
+//! How bans are enforced: by the kernel, else by Asterisk's own list ([`super::fallback`]), or not at all.
 //!
 //! Invariant: what the kernel lost or refused is put there again from the ledger, never read back from the kernel.
 
@@ -25,8 +25,8 @@ const PEACE: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub enum Enforcement {
     Kernel(Box<Kernel>),
-    /// Not possible here: why, with a hint.
-    Unable(String),
+    /// The kernel does not, for this reason: Asterisk has to.
+    Acl(FirewallError),
     /// Only told, not done.
     DryRun,
     Off,
@@ -67,7 +67,7 @@ impl Enforcement {
     pub fn open(settings: &Settings, bans: Vec<Change>) -> Enforcement {
         match Kernel::open(settings, bans) {
             Ok(kernel) => Enforcement::Kernel(Box::new(kernel)),
-            Err(error) => Enforcement::Unable(error.to_string()),
+            Err(error) => Enforcement::Acl(error),
         }
     }
 
@@ -76,19 +76,31 @@ impl Enforcement {
         match self {
             Enforcement::Kernel(_) => "kernel",
             Enforcement::DryRun => "dry-run",
-            Enforcement::Unable(_) | Enforcement::Off => "off",
+            Enforcement::Acl(_) => "acl",
+            Enforcement::Off => "off",
         }
     }
 
-    pub fn is_unable(&self) -> bool {
-        matches!(self, Enforcement::Unable(_))
+    pub fn is_acl(&self) -> bool {
+        matches!(self, Enforcement::Acl(_))
     }
 
-    /// Why it does less than it should.
-    pub fn problem(&self) -> Option<&str> {
+    /// Why it does less than it should. `works` says whether Asterisk does its part where it has to.
+    pub fn problem(&self, works: bool) -> Option<String> {
         match self {
-            Enforcement::Kernel(kernel) => kernel.broken.as_deref(),
-            Enforcement::Unable(why) => Some(why),
+            Enforcement::Kernel(kernel) => kernel.broken.clone(),
+            Enforcement::Acl(why) if !works => Some(why.to_string()),
+            Enforcement::Acl(why) => {
+                let remedy = match why {
+                    FirewallError::NoPrivilege => {
+                        "`cap_add: [NET_ADMIN]` lets the kernel drop all of it".to_owned()
+                    }
+                    other => other.to_string(),
+                };
+                Some(format!(
+                    "bans are enforced by Asterisk's ACL, which covers SIP alone and nobody who was seen over UDP only; {remedy}"
+                ))
+            }
             Enforcement::DryRun | Enforcement::Off => None,
         }
     }

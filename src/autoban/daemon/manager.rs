@@ -44,6 +44,8 @@ pub enum News<'a> {
     Lost(String),
     /// The manager does not let us in; its words.
     Denied(String),
+    /// Asterisk has read its access lists again, or says why not.
+    Reloaded(Result<(), String>),
 }
 
 type Attempt = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
@@ -66,6 +68,9 @@ struct Talk {
     stage: Stage,
     /// When an answer must be here, or the next ping is sent.
     due: Instant,
+    /// The question by which the access lists are read again. It is answered whenever that is done.
+    reload: Option<String>,
+    reloads: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +93,8 @@ pub struct Manager {
     state: State,
     pause: Duration,
     buffer: Vec<u8>,
+    /// Access lists are to be read again, as soon as there is somebody to be asked.
+    reload: bool,
 }
 
 impl Default for Manager {
@@ -96,6 +103,7 @@ impl Default for Manager {
             state: State::Resting(Instant::now()),
             pause: FIRST_PAUSE,
             buffer: vec![0; 1 << 16],
+            reload: false,
         }
     }
 }
@@ -104,7 +112,20 @@ impl Manager {
     /// Begins anew, as with another configuration.
     pub fn restart(&mut self) {
         self.pause = FIRST_PAUSE;
+        self.reload = false;
         self.state = State::Resting(Instant::now());
+    }
+
+    /// Lets go of the connection, if there is one.
+    pub fn rest(&mut self) {
+        if !matches!(self.state, State::Resting(_)) {
+            self.restart();
+        }
+    }
+
+    /// Lets Asterisk read its access lists again. [`News::Reloaded`] tells what became of it, unless the connection is lost.
+    pub fn reload(&mut self) {
+        self.reload = true;
     }
 
     /// Waits until `turn` has something to do. Can be given up at any time.
@@ -117,6 +138,7 @@ impl Manager {
                 self.state = State::Arrived(arrived, door);
             }
             State::Arrived(..) => {}
+            State::Talking(talk) if self.reload && talk.is_open() => {}
             State::Talking(talk) => {
                 tokio::select! {
                     _ = talk.stream.readable() => {}
@@ -163,7 +185,10 @@ impl Manager {
             State::Arrived(Err(e), door) => {
                 End::Lost(format!("{}:{}: {e}", door.server, door.port))
             }
-            State::Talking(mut talk) => match talk.turn(&mut self.buffer, tell) {
+            State::Talking(mut talk) => match talk
+                .turn(&mut self.buffer, tell)
+                .and_then(|()| talk.order(&mut self.reload))
+            {
                 Ok(()) => {
                     if talk.stage == Stage::Listening {
                         self.pause = FIRST_PAUSE;
@@ -182,6 +207,7 @@ impl Manager {
             }
             End::Denied(_) => AFTER_REFUSAL,
         };
+        self.reload = false;
         self.state = State::Resting(Instant::now() + pause);
         tell(match end {
             End::Lost(why) => News::Lost(why),
@@ -203,7 +229,28 @@ impl Talk {
             asked: 0,
             stage: Stage::Greeting,
             due: Instant::now() + ANSWER,
+            reload: None,
+            reloads: 0,
         })
+    }
+
+    /// Whether it has logged in.
+    fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Listening | Stage::Pinged)
+    }
+
+    /// Has the access lists read again, if that is wanted and can be.
+    fn order(&mut self, wanted: &mut bool) -> Result<(), End> {
+        if !(*wanted && self.is_open()) {
+            return Ok(());
+        }
+        *wanted = false;
+        self.reloads += 1;
+        // Neither does it wait for a ping's answer, nor a ping for this one's.
+        let id = format!("{}-acl-{}", self.id, self.reloads);
+        let action = Action::reload(&id, "acl");
+        self.reload = Some(id);
+        self.send(action)
     }
 
     /// Reads what is there, and asks what is due.
@@ -270,15 +317,25 @@ impl Talk {
     }
 
     fn other(&mut self, lines: &Lines<'_>, tell: &mut impl FnMut(News<'_>)) -> Result<(), End> {
-        let expected = format!("{}-{}", self.id, self.asked);
-        let is_ours = lines.get("ActionID") == Some(expected.as_bytes());
-        let Some(response) = lines.value(0, b"Response").filter(|_| is_ours) else {
-            tell(News::Other(*lines));
-            return Ok(());
-        };
         let text = |header| {
             let value = lines.get(header).unwrap_or_default();
             String::from_utf8_lossy(value).into_owned()
+        };
+        let response = lines.value(0, b"Response");
+        let id = lines.get("ActionID");
+        if id.is_some() && id == self.reload.as_ref().map(String::as_bytes) {
+            self.reload = None;
+            tell(News::Reloaded(match response {
+                Some(b"Success") => Ok(()),
+                _ => Err(text("Message")),
+            }));
+            return Ok(());
+        }
+        let expected = format!("{}-{}", self.id, self.asked);
+        let is_ours = id == Some(expected.as_bytes());
+        let Some(response) = response.filter(|_| is_ours) else {
+            tell(News::Other(*lines));
+            return Ok(());
         };
         match (self.stage, response == b"Success") {
             (Stage::Challenged, true) => {
@@ -316,6 +373,10 @@ impl Talk {
     fn ask(&mut self, action: impl FnOnce(&str) -> Result<Action, Refused>) -> Result<(), End> {
         self.asked += 1;
         let action = action(&format!("{}-{}", self.id, self.asked));
+        self.send(action)
+    }
+
+    fn send(&mut self, action: Result<Action, Refused>) -> Result<(), End> {
         let bytes = action.map_err(|e| End::Denied(e.to_string()))?.into_bytes();
         match self.stream.try_write(&bytes) {
             Ok(count) if count == bytes.len() => Ok(()),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::manager::Door;
 use super::voice::{ERROR, WARNING, say};
 use crate::asterisk::conf::Document;
+use crate::asterisk::generate::includes::Includes;
 use crate::autoban::config::{self, Config, Mistake};
 use crate::autoban::ledger::Fact;
 use crate::autoban::legacy;
@@ -128,6 +129,46 @@ pub fn denied(manager: &config::Manager, paths: &Paths, why: &str) -> String {
         ),
     };
     format!("{place}the manager does not let in the user `{user}`: {why}\nhint: {hint}")
+}
+
+/// What to do where the manager does not have Asterisk read its lists again: which line says what the user may.
+pub fn reload_refused(manager: &config::Manager, paths: &Paths, why: &str) -> String {
+    let (user, path) = (&manager.username, manager_conf(paths));
+    let text = read_text(&path).unwrap_or_default();
+    let document = Document::parse(&text);
+    let section = document.section(user);
+    let write = section.and_then(|section| {
+        let entries = section.entries();
+        entries
+            .filter(|entry| entry.key.eq_ignore_ascii_case("write"))
+            .last()
+    });
+    let line = write
+        .map(|entry| entry.line)
+        .or_else(|| Some(section?.line()));
+    let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+    let may = write.is_some_and(|entry| {
+        let mut words = entry.value.split(',');
+        words.any(|word| ["system", "all"].contains(&word.trim()))
+    });
+    let again = "`asterisk -rx 'manager reload'` and `switchhook reload autoban`";
+    let hint = match may {
+        true => format!("a login keeps the rights that it began with: {again}"),
+        false => format!("write `write = system` there, then {again}"),
+    };
+    let text = format!(
+        "nobody is banned: `{}{line}`: the user `{user}` cannot have the list of bans read: {why}
+hint: {hint}",
+        path.display()
+    );
+    paths.pbx().rename(&text)
+}
+
+/// pjsip.conf with all that it includes; nothing if it cannot be read.
+pub fn whole_pjsip(paths: &Paths) -> String {
+    let home = paths.asterisk_config();
+    let text = Includes::at(paths, &home).read("pjsip.conf");
+    text.unwrap_or_default()
 }
 
 /// The predecessor's bans, as facts, and how many elements could not be read. Nothing if there is no such file.

@@ -4,32 +4,31 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
-use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::books::{self, Books};
 use super::enforcement::{Enforcement, settings};
+use super::fallback::Fallback;
 use super::manager::News;
 use super::surroundings::{self, Contacts};
-use super::voice::{ERROR, NOTICE, Voice, WARNING, hidden, say};
+use super::voice::{ERROR, NOTICE, Voice, WARNING, say};
 use super::{DaemonError, Options, cannot, setup};
 use crate::asterisk::ami::event::{Name, SecurityEvent};
 use crate::asterisk::ami::frame::Hostile;
+use crate::autoban::acl;
 use crate::autoban::cidr::Cidr;
 use crate::autoban::config::Config;
-use crate::autoban::control::{Reply, Request, SCHEMA, Status};
 use crate::autoban::evidence::{Meaning, weigh, weigh_hostile};
 use crate::autoban::journal;
 use crate::autoban::ledger::{Ledger, List, Note, Outcome};
 use crate::sys::clock::{Stopwatch, unix_millis};
 use crate::sys::notify;
 
+mod report;
+
 /// How often addresses, gateways and trunks are read again, in seconds.
 const REFRESH: u64 = 30;
-/// How long the manager may be away before that is a problem.
-const AWAY: Duration = Duration::from_secs(60);
 
 pub struct State {
     options: Options,
@@ -37,6 +36,7 @@ pub struct State {
     off: Option<String>,
     ledger: Ledger,
     pub enforcement: Enforcement,
+    fallback: Fallback,
     books: Option<Books>,
     voice: Voice,
     contacts: Contacts,
@@ -76,6 +76,7 @@ impl State {
             off: found.off,
             options: options.clone(),
             enforcement: Enforcement::Off,
+            fallback: Fallback::new(&options.paths, options.dry_run),
             books: None,
             voice: Voice::default(),
             contacts: Contacts::default(),
@@ -111,6 +112,7 @@ impl State {
                         "AutoBan is off: {why}\nhint: an autoban.conf with `[autoban]` and `enabled = yes` switches it on, then `switchhook reload autoban`"
                     ),
                 );
+                state.fallback.assign(false);
                 state.be_ready();
             }
             None => state.switch_on(),
@@ -217,24 +219,40 @@ impl State {
         let bans = self.ledger.project(self.now);
         let count = bans.len();
         self.enforcement = Enforcement::open(&self.settings(), bans);
-        match &self.enforcement {
-            Enforcement::Unable(why) => say(ERROR, why),
-            _ if count > 0 => say(NOTICE, &format!("{count} bans are in force again")),
-            _ => {}
+        if let Enforcement::Acl(why) = &self.enforcement {
+            say(ERROR, &why.to_string());
+            say(
+                WARNING,
+                "bans are given to Asterisk's ACL instead, which covers SIP alone and nobody who was seen over UDP only",
+            );
         }
+        self.fallback.assign(self.enforcement.is_acl());
+        if count > 0 {
+            say(NOTICE, &format!("{count} bans are in force again"));
+        }
+    }
+
+    /// Whom no list may close out, the own addresses too.
+    fn never(&self) -> Vec<Cidr> {
+        let mut never = self.ledger.listed(List::White);
+        never.extend_from_slice(&self.own);
+        never
     }
 
     /// The kernel's fixed lists hold the own addresses too: what is banned by hand around them spares them.
     fn settings(&self) -> crate::autoban::ruleset::Settings {
-        let mut white = self.ledger.listed(List::White);
-        white.extend_from_slice(&self.own);
-        settings(&self.config, &white, &self.ledger.listed(List::Black))
+        settings(
+            &self.config,
+            &self.never(),
+            &self.ledger.listed(List::Black),
+        )
     }
 
     fn rebuild(&mut self) {
         let bans = self.ledger.project(self.now);
         let settings = self.settings();
         self.enforcement.rebuild(&settings, bans);
+        self.fallback.note(&[], true);
     }
 
     fn take_lists(&mut self) {
@@ -282,7 +300,7 @@ impl State {
         match (was_on, &self.off) {
             (true, Some(why)) => {
                 self.enforcement.take_down();
-                self.connected = false;
+                self.fallback.assign(false);
                 say(
                     NOTICE,
                     &format!("AutoBan is off from now on: {why}; nobody is banned"),
@@ -290,17 +308,50 @@ impl State {
             }
             (false, None) => self.switch_on(),
             // What was missing may be there now.
-            (true, None) if self.enforcement.is_unable() => self.switch_on(),
-            _ => self.rebuild(),
+            (true, None) if self.enforcement.is_acl() => self.switch_on(),
+            (true, None) => self.rebuild(),
+            (false, Some(_)) => {}
         }
         say(NOTICE, "autoban.conf was read again");
         notify::send("READY=1");
-        manager_changed || was_on != self.is_on()
+        // A login keeps the rights that it began with. Before it goes off, Asterisk has to free everybody.
+        let is_done = !self.needs_manager();
+        manager_changed || self.fallback.is_refused() || (was_on != self.is_on() && is_done)
+    }
+
+    /// Whether a connection to the manager is of use.
+    pub fn needs_manager(&self) -> bool {
+        self.is_on() || self.fallback.is_loading()
+    }
+
+    /// The connection was given up by order.
+    pub fn disconnected(&mut self) {
+        if std::mem::take(&mut self.connected) {
+            self.away = Instant::now();
+        }
+    }
+
+    /// Whether the manager is to have Asterisk read its lists again; once for each time.
+    pub fn wants_reload(&mut self) -> bool {
+        self.connected && self.fallback.order()
+    }
+
+    /// Whom Asterisk denies is free again, for nobody is left to end his ban.
+    pub fn retire(&mut self) {
+        if self.enforcement.is_acl() {
+            self.fallback.assign(false);
+        }
+    }
+
+    /// Whether Asterisk has yet to hear of that, and can.
+    pub fn is_retiring(&self) -> bool {
+        self.connected && self.fallback.is_loading()
     }
 
     /// What the manager has to tell.
     pub fn hear(&mut self, news: News<'_>) {
         match news {
+            News::Security(_) | News::Hostile(_) if !self.is_on() => {}
             News::Security(event) => self.security(&event),
             News::Hostile(hostile) => self.hostile(&hostile),
             News::Other(lines) => self.contacts_changed |= self.contacts.take(&lines),
@@ -311,6 +362,7 @@ impl State {
                 self.complain(ERROR, text);
                 self.be_ready();
             }
+            News::Reloaded(answer) => self.fallback.answered(answer, &self.config.manager),
         }
     }
 
@@ -380,10 +432,12 @@ impl State {
         }
         say(NOTICE, &text);
         (self.connected, self.was_connected, self.complaint) = (true, true, None);
+        self.fallback.connected();
         self.be_ready();
     }
 
     fn lost(&mut self, why: &str) {
+        self.fallback.lost();
         if std::mem::take(&mut self.connected) {
             self.away = Instant::now();
             // They come again with the PBX, if it has them still.
@@ -418,8 +472,11 @@ impl State {
         self.ticks += 1;
         self.step(Meaning::Nothing);
         self.voice.breathe();
-        if self.ticks.is_multiple_of(REFRESH) && self.look_around() {
-            self.rebuild();
+        if self.ticks.is_multiple_of(REFRESH) {
+            if self.look_around() {
+                self.rebuild();
+            }
+            self.fallback.look();
         }
         if let Some(books) = &mut self.books {
             match books.news() {
@@ -466,8 +523,14 @@ impl State {
             true => self.rebuild(),
             false => self.enforcement.apply(&out.changes),
         }
+        self.fallback.note(&out.changes, out.lists);
         let (ledger, now) = (&self.ledger, self.now);
         self.enforcement.mend(|| ledger.project(now));
+        if self.fallback.is_due(now) {
+            let black = ledger.listed(List::Black);
+            let rendered = acl::render(&ledger.project(now), &black, &self.never(), acl::MOST);
+            self.fallback.write(now, rendered);
+        }
         let prefix = match self.options.dry_run {
             true => "dry run: ",
             false => "",
@@ -484,129 +547,6 @@ impl State {
         self.settle();
         if let Some(books) = self.books {
             books.close(self.ledger.facts(), self.now);
-        }
-    }
-
-    fn problems(&self) -> Vec<String> {
-        let first = |text: &str| text.lines().next().unwrap_or_default().to_owned();
-        let mut all = Vec::new();
-        if !self.is_on() {
-            return all;
-        }
-        all.extend(self.enforcement.problem().map(first));
-        if !self.connected && self.away.elapsed() > AWAY {
-            let why = self.complaint.as_deref().map(first);
-            all.push(why.unwrap_or_else(|| "the manager is away".to_owned()));
-        } else if let Some(complaint) = &self.complaint
-            && complaint.contains("does not let in")
-        {
-            all.push(first(complaint));
-        }
-        let gateway = self.ledger.hidden_behind();
-        all.extend(gateway.map(|gateway| first(&hidden(gateway))));
-        all.extend(self.disk.as_deref().map(first));
-        all
-    }
-
-    /// How it does, in one line.
-    fn line(&self) -> String {
-        if let Some(why) = &self.off {
-            return format!("off: {why}");
-        }
-        let problems = self.problems();
-        if !problems.is_empty() {
-            return format!("degraded: {}", problems.join("; "));
-        }
-        match self.connected {
-            true => {
-                let counts = self.ledger.counts();
-                format!(
-                    "{}: {} offenders, {} networks, {} weak bans",
-                    self.enforcement.word(),
-                    counts.offenders,
-                    counts.networks,
-                    counts.weak
-                )
-            }
-            false => "waiting for Asterisk".to_owned(),
-        }
-    }
-
-    /// The answer to a request of the control socket.
-    pub fn answer(&mut self, request: &Request) -> Reply {
-        match request {
-            Request::Status => Reply::Status(Box::new(self.status())),
-            Request::List { sets } => {
-                self.step(Meaning::Nothing);
-                let rows = |set| {
-                    let rows = self.ledger.rows(set, self.now);
-                    let values = rows.iter().filter_map(|row| serde_json::to_value(row).ok());
-                    (set, values.collect())
-                };
-                Reply::List {
-                    sets: sets.iter().take(16).map(|set| rows(*set)).collect(),
-                }
-            }
-            Request::Why { address } => {
-                let why = self.ledger.why(*address, self.now);
-                Reply::Why {
-                    text: why.to_string(),
-                    facts: serde_json::to_value(&why).unwrap_or_default(),
-                }
-            }
-            Request::Manual { order } => {
-                let out = self.ledger.manual(order, self.now);
-                let changed = out.facts.len();
-                let skipped = |note: &Note| match note {
-                    Note::Skipped { cidr, why } => Some(format!("{cidr}: {why}")),
-                    _ => None,
-                };
-                let notes = out.notes.iter().filter_map(skipped).collect();
-                self.merge(out);
-                Reply::Done { changed, notes }
-            }
-        }
-    }
-
-    /// Sends the answer to a request; that of an order only once its facts are on disk.
-    pub fn reply(&mut self, mut answer: Reply, to: oneshot::Sender<Reply>) {
-        // A client that is gone needs no answer.
-        match (&mut answer, &mut self.books) {
-            (Reply::Done { changed: 1.., .. }, Some(books)) => {
-                books.then(Box::new(move |problem| {
-                    if let (Some(problem), Reply::Done { notes, .. }) = (problem, &mut answer) {
-                        notes.push(format!(
-                            "in force, and forgotten at the end of this process: {problem}"
-                        ));
-                    }
-                    let _ = to.send(answer);
-                }))
-            }
-            _ => {
-                let _ = to.send(answer);
-            }
-        }
-    }
-
-    fn status(&mut self) -> Status {
-        let events = self.events.iter();
-        let events =
-            events.map(|((name, grade), count)| (format!("{}{grade}", name.text()), *count));
-        let own = self
-            .counters
-            .iter()
-            .map(|(name, count)| ((*name).to_owned(), *count));
-        let mut counters: Vec<(String, u64)> = events.chain(own).collect();
-        counters.extend(self.enforcement.counters());
-        counters.sort_unstable();
-        Status {
-            schema: SCHEMA,
-            enforcement: self.enforcement.word().to_owned(),
-            connected: self.connected,
-            problems: self.problems(),
-            hidden_behind: self.ledger.hidden_behind(),
-            counts: serde_json::to_value(self.ledger.counts()).unwrap_or_default(),
-            counters,
         }
     }
 }

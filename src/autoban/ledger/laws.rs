@@ -160,4 +160,48 @@ proptest! {
         }
         prop_assert_eq!(ledger.counts().offenders + ledger.counts().networks, 0);
     }
+
+    #[test]
+    fn stale_passwords_never_ban_an_office(
+        events in prop::collection::vec((0u32..15, any::<bool>(), 1_000i64..90_000, 0u32..1000), 1..600),
+    ) {
+        let office = IpAddr::from([203, 0, 113, 9]);
+        let mut ledger = Ledger::new(Policy::default());
+        let mut now = START;
+        for (account, is_forged, pause, forged) in events {
+            now += pause;
+            ledger.step(Meaning::Success { address: office, account: 99 }, now);
+            // One kind of failure for each; what anybody can forge comes in between.
+            let kind = if account % 2 == 0 { Kind::WrongPassword } else { Kind::UnknownAccount };
+            let strong = Evidence { address: office, grade: Grade::Strong, kind, account };
+            let weak = Evidence { grade: Grade::Weak, account: forged, ..strong };
+            for evidence in [Some(strong), is_forged.then_some(weak)].into_iter().flatten() {
+                let out = ledger.step(Meaning::Against(evidence), now);
+                prop_assert_eq!(out.changes, []);
+            }
+        }
+    }
+
+    #[test]
+    fn who_goes_through_accounts_is_jailed_at_three_times_the_count(
+        maxcount in 1u32..40,
+        order in prop::collection::vec(any::<bool>(), 200),
+    ) {
+        let office = IpAddr::from([203, 0, 113, 9]);
+        let mut ledger = Ledger::new(Policy { maxcount, ..Policy::default() });
+        ledger.step(Meaning::Success { address: office, account: 99 }, START);
+        let mut account = 0;
+        let jailed = order.iter().find_map(|is_first_forged| {
+            account += 1;
+            let strong = Evidence { address: office, grade: Grade::Strong, kind: Kind::WrongPassword, account };
+            let weak = Evidence { grade: Grade::Weak, ..strong };
+            if *is_first_forged {
+                ledger.step(Meaning::Against(weak), START);
+            }
+            let out = ledger.step(Meaning::Against(strong), START);
+            (!out.changes.is_empty()).then_some(account)
+        });
+        // One for the first and two for each other.
+        prop_assert_eq!(jailed, Some((3 * maxcount - 1).div_ceil(2) + 1));
+    }
 }

@@ -51,10 +51,12 @@ pub struct Why {
     pub standing: Standing,
     pub white: Option<Cidr>,
     pub black: Option<Cidr>,
-    /// Strong and weak events that count now, and how many accounts and failures were told apart.
+    /// Strong and weak events that count now, and how many accounts and failures were told apart in the strong ones.
     pub strong: u32,
     pub weak: u32,
     pub accounts: usize,
+    /// How often a trusted source came up with the same again, within one watch time at most.
+    pub repeats: u32,
     /// How many are enough.
     pub enough: u32,
     pub offender: Option<Offender>,
@@ -90,6 +92,7 @@ impl Ledger {
             strong: score.map_or(0, |score| score.strong() / one),
             weak: score.map_or(0, |score| score.weak() / one),
             accounts: score.map_or(0, |score| score.accounts()),
+            repeats: score.map_or(0, |score| score.repeats()),
             enough: self.policy.maxcount * factor,
             offender: self
                 .offender(source)
@@ -299,6 +302,13 @@ impl fmt::Display for Why {
                 f,
                 "watched: {} proven and {} forgeable events, {} are enough",
                 self.strong, self.weak, self.enough
+            )?;
+        }
+        if self.repeats > 0 {
+            writeln!(
+                f,
+                "an account failed {} times more as it had before, as with a stale password; up to once a second that weighs nothing",
+                self.repeats
             )?;
         }
         Ok(())

@@ -1,6 +1,8 @@
 use super::*;
 use crate::autoban::key::Change;
 
+mod office;
+
 const START: i64 = 1_800_000_000_000;
 const MINUTE: i64 = 60_000;
 
@@ -209,28 +211,6 @@ fn a_trusted_source_needs_three_times_the_evidence() {
         [Note::Jailed { trusted: true, .. }]
     ));
     assert_eq!(ledger.recent.len(), 0);
-}
-
-#[test]
-fn an_office_with_a_stale_phone_keeps_calling() {
-    let mut ledger = Ledger::new(Policy::default());
-    let mut now = START;
-    for _ in 0..24 * 60 {
-        now += MINUTE / 2;
-        assert_eq!(ledger.step(success("203.0.113.9"), now).changes, []);
-        assert_eq!(
-            ledger
-                .step(against("203.0.113.9", Grade::Strong, 1), now)
-                .changes,
-            []
-        );
-        assert_eq!(
-            ledger
-                .step(against("203.0.113.9", Grade::Weak, 1), now)
-                .changes,
-            []
-        );
-    }
 }
 
 #[test]
@@ -519,6 +499,14 @@ fn why_explains() {
     assert_eq!(
         why.to_string(),
         "192.0.2.7 counts as 192.0.2.7\ntrusted for 23h59m: it logged in\nwatched: 0 proven and 1 forgeable events, 30 are enough\n"
+    );
+    for _ in 0..3 {
+        ledger.step(against("192.0.2.7", Grade::Strong, 1), START);
+    }
+    let repeats = ledger.why(address("192.0.2.7"), START).to_string();
+    assert!(
+        repeats.ends_with("an account failed 2 times more as it had before, as with a stale password; up to once a second that weighs nothing\n"),
+        "{repeats}"
     );
     until_banned(
         &mut ledger,

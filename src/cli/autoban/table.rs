@@ -160,6 +160,7 @@ pub fn status(status: &Status) -> String {
     let enforcement = match status.enforcement.as_str() {
         "kernel" => "the kernel drops",
         "acl" => "Asterisk refuses by an access list, for the kernel's sets are closed to us",
+        "none" => "NOBODY IS BANNED, neither the kernel nor Asterisk can",
         "dry-run" => "a dry run: bans are told, nobody is kept out",
         "off" => "off: autoban.conf is missing, or says `enabled = no`",
         other => other,

@@ -15,12 +15,15 @@ const CHALLENGE: &str = "840415273";
 pub struct Pbx {
     listener: TcpListener,
     secret: String,
+    /// `write = system`, as it is when a connection begins.
+    pub may_reload: bool,
 }
 
 /// One connection that has logged in.
 pub struct Session {
     stream: TcpStream,
     pings: Receiver<()>,
+    reloads: Receiver<()>,
 }
 
 impl Pbx {
@@ -28,6 +31,7 @@ impl Pbx {
         Pbx {
             listener: TcpListener::bind("127.0.0.1:0").unwrap(),
             secret: secret.to_owned(),
+            may_reload: true,
         }
     }
 
@@ -72,6 +76,8 @@ impl Pbx {
         .unwrap();
         stream.set_read_timeout(None).unwrap();
         let (pinged, pings) = channel();
+        let (reloaded, reloads) = channel();
+        let may_reload = self.may_reload;
         let mut answers = stream.try_clone().unwrap();
         std::thread::spawn(move || {
             while let Some(action) = action(&mut lines) {
@@ -83,9 +89,25 @@ impl Pbx {
                         "Response: Success\r\nActionID: {id}\r\nPing: Pong\r\nTimestamp: 1800000000.000000\r\n\r\n"
                     );
                 }
+                if action.get("Action") == "Reload" {
+                    assert_eq!(action.get("Module"), "acl");
+                    let answer = match may_reload {
+                        true => "Response: Success\r\nMessage: Module Reloaded",
+                        false => "Response: Error\r\nMessage: Permission denied",
+                    };
+                    let (first, rest) = answer.split_once("\r\n").unwrap();
+                    let _ = reloaded.send(());
+                    // In one piece, for the test writes to the same socket.
+                    let text = format!("{first}\r\nActionID: {id}\r\n{rest}\r\n\r\n");
+                    let _ = answers.write_all(text.as_bytes());
+                }
             }
         });
-        Some(Session { stream, pings })
+        Some(Session {
+            stream,
+            pings,
+            reloads,
+        })
     }
 }
 
@@ -124,6 +146,16 @@ impl Session {
     /// The next ping came.
     pub fn is_pinged(&self) {
         self.pings.recv_timeout(PATIENCE).expect("a ping");
+    }
+
+    /// The access lists were to be read again.
+    pub fn is_reloaded(&self) {
+        self.reloads.recv_timeout(PATIENCE).expect("a reload");
+    }
+
+    /// How often more that was so until now.
+    pub fn reloads(&self) -> usize {
+        self.reloads.try_iter().count()
     }
 
     /// An unknown account came up from here.
