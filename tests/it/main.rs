@@ -35,4 +35,5 @@ mod timers;
 mod verify;
 mod views;
 mod volume;
+mod web;
 mod websms_spool;

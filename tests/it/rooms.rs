@@ -122,6 +122,7 @@ const PURE: &[&str] = &[
     "websms/hep.rs",
     "websms/ini.rs",
     "websms/ini/value.rs",
+    "web/address.rs",
     "websms/message.rs",
     "websms/number.rs",
     "websms/outgoing.rs",
