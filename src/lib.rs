@@ -35,4 +35,6 @@ pub mod seed;
 pub mod sys;
 pub mod units;
 #[cfg(feature = "services")]
+pub mod web;
+#[cfg(feature = "services")]
 pub mod websms;

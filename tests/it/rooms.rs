@@ -91,6 +91,7 @@ const PURE: &[&str] = &[
     "units/timer_file.rs",
     "units/unit_file.rs",
     "units/value.rs",
+    "web/address.rs",
     "websms/message.rs",
     "websms/profile.rs",
 ];
