@@ -8,6 +8,7 @@
 //!
 //! Invariant: the kernel is written, never read, between an event and its ban.
 
+pub mod blocklist;
 pub mod cidr;
 pub mod config;
 pub mod control;

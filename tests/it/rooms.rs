@@ -17,6 +17,7 @@ const PURE: &[&str] = &[
     "asterisk/conf/scan.rs",
     "asterisk/listeners.rs",
     "asterisk/listeners/settings.rs",
+    "autoban/blocklist.rs",
     "autoban/cidr.rs",
     "autoban/config.rs",
     "autoban/control.rs",
