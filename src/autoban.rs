@@ -19,6 +19,7 @@ pub mod journal;
 pub mod key;
 pub mod ledger;
 pub mod legacy;
+pub mod outbox;
 pub mod policy;
 pub mod routes;
 pub mod ruleset;

@@ -4,8 +4,11 @@
 //! more than an attacker: very wide networks, and addresses that are not the internet's. Invariant: any bytes give a list or
 //! say why not, and no list holds more than `MOST` entries.
 
+pub mod loading;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::cidr::Cidr;
 use super::ruleset::Key;
@@ -36,7 +39,7 @@ pub struct LeftOut {
 /// What a list's text holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Parsed {
-    pub list: BlockList,
+    pub list: Arc<BlockList>,
     /// Lines that are no address, and the first of them.
     pub misread: usize,
     pub first_misread: Option<LeftOut>,
@@ -58,6 +61,7 @@ pub enum NoList {
 /// wider one the white list spares it.
 pub fn parse(text: &[u8], own: &[IpAddr]) -> Result<Parsed, NoList> {
     let mut parsed = Parsed::default();
+    let mut list = BlockList::default();
     let never = never();
     let mut count = 0;
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
@@ -88,14 +92,15 @@ pub fn parse(text: &[u8], own: &[IpAddr]) -> Result<Parsed, NoList> {
         if count > MOST {
             return Err(NoList::TooMany);
         }
-        parsed.list.push(cidr);
+        list.push(cidr);
     }
     match parsed.first_misread.take() {
         // A page that says so instead of the list is no empty list.
         Some(first) if count + parsed.refused == 0 => return Err(NoList::NoAddress(first)),
         first => parsed.first_misread = first,
     }
-    parsed.list.finish();
+    list.finish();
+    parsed.list = Arc::new(list);
     Ok(parsed)
 }
 

@@ -17,6 +17,14 @@ use crate::autoban::ruleset::{Caps, Settings};
 /// Repairs come no faster: two programs that remove each other's table would take all of the machine.
 const BETWEEN_REPAIRS: std::time::Duration = std::time::Duration::from_secs(1);
 
+/// What others removed.
+#[derive(Debug, Default)]
+pub struct Lost {
+    /// Bans, and who it was in words; told once until they are there again.
+    pub bans: Option<String>,
+    pub lists: bool,
+}
+
 #[derive(Debug)]
 pub enum Enforcement {
     Kernel(Box<Kernel>),
@@ -131,22 +139,44 @@ impl Enforcement {
         }
     }
 
-    /// Looks at what others did.
-    pub fn look(&mut self) {
+    /// Looks at what others did, and says who removed something.
+    pub fn look(&mut self) -> Lost {
+        let mut lost = Lost::default();
         let Enforcement::Kernel(kernel) = self else {
-            return;
+            return lost;
         };
         match kernel.firewall.changed_by_others() {
             Ok(seen) if seen.needs_repair() => {
+                lost.lists = seen.needs_lists();
                 let who = seen.program.as_deref().unwrap_or("another program");
                 let text = format!("`{who}` removed bans from the kernel's firewall");
                 if kernel.broken.is_none() {
                     say(WARNING, &format!("{text}; they are put there again"));
+                    lost.bans = Some(text.clone());
                 }
                 kernel.broken = Some(text);
             }
+            Ok(seen) if seen.needs_lists() => {
+                lost.lists = true;
+                let who = seen.program.as_deref().unwrap_or("another program");
+                say(
+                    WARNING,
+                    &format!(
+                        "`{who}` removed block lists from the kernel's firewall; they are loaded again"
+                    ),
+                );
+            }
             Ok(_) => {}
             Err(error) => kernel.fail(&error),
+        }
+        lost
+    }
+
+    /// The kernel's firewall, if bans are enforced there.
+    pub fn firewall(&mut self) -> Option<&mut Firewall> {
+        match self {
+            Enforcement::Kernel(kernel) => Some(&mut kernel.firewall),
+            _ => None,
         }
     }
 

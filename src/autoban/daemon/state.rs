@@ -2,6 +2,8 @@
 //!
 //! Invariant: facts and kernel changes of a wake-up leave together, in the order in which they came about.
 
+mod answers;
+
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,15 +12,18 @@ use tokio::time::Instant;
 
 use super::books::{self, Books};
 use super::enforcement::{Enforcement, settings};
+use super::errands::{Errands, Places};
+use super::fetch::Fetched;
+use super::herald;
+use super::lists::Lists;
 use super::manager::News;
 use super::surroundings::{self, Contacts};
-use super::voice::{ERROR, NOTICE, Voice, WARNING, hidden, say};
+use super::voice::{ERROR, NOTICE, Voice, WARNING, say};
 use super::{DaemonError, Options, cannot, setup};
 use crate::asterisk::ami::event::{Name, SecurityEvent};
 use crate::asterisk::ami::frame::Hostile;
 use crate::autoban::cidr::Cidr;
 use crate::autoban::config::Config;
-use crate::autoban::control::{Reply, Request, SCHEMA, Status};
 use crate::autoban::evidence::{Meaning, weigh, weigh_hostile};
 use crate::autoban::journal;
 use crate::autoban::ledger::{Ledger, List, Note, Outcome};
@@ -29,6 +34,27 @@ use crate::sys::notify;
 const REFRESH: u64 = 30;
 /// How long the manager may be away before that is a problem.
 const AWAY: Duration = Duration::from_secs(60);
+
+/// Counters that are there from the start, so that a monitor sees their zero; those of events come with the first event.
+const COUNTERS: [&str; 17] = [
+    "banned by hand",
+    "block lists fetched",
+    "block lists not fetched",
+    "evicted",
+    "freed by hand",
+    "gap milliseconds",
+    "gaps",
+    "hidden sources",
+    "hostile frames",
+    "jailed",
+    "kernel repairs",
+    "networks jailed",
+    "not banned for want of room",
+    "pardoned",
+    "released",
+    "trusted suspects",
+    "weak bans",
+];
 
 pub struct State {
     options: Options,
@@ -62,6 +88,8 @@ pub struct State {
     ticks: u64,
     events: HashMap<(Name, &'static str), u64>,
     counters: BTreeMap<&'static str, u64>,
+    pub errands: Errands,
+    pub lists: Lists,
 }
 
 impl State {
@@ -94,7 +122,9 @@ impl State {
             told: String::new(),
             ticks: 0,
             events: HashMap::new(),
-            counters: BTreeMap::new(),
+            counters: COUNTERS.iter().map(|name| (*name, 0)).collect(),
+            errands: Errands::default(),
+            lists: Lists::default(),
         };
         state.wake();
         state.remember()?;
@@ -114,6 +144,7 @@ impl State {
             }
             None => state.switch_on(),
         }
+        state.send_errands();
         Ok(state)
     }
 
@@ -234,6 +265,54 @@ impl State {
         let bans = self.ledger.project(self.now);
         let settings = self.settings();
         self.enforcement.rebuild(&settings, bans);
+        self.lists.spare(&mut self.enforcement, &settings.white);
+    }
+
+    /// What is fetched and told from now on. A dry run leaves others in peace.
+    fn send_errands(&mut self) {
+        let is_idle = self.options.dry_run || !self.is_on();
+        let (hook, imports) = match is_idle {
+            true => (None, Vec::new()),
+            false => (
+                setup::hook(&self.config.webhook),
+                self.config.imports.clone(),
+            ),
+        };
+        let places = Places {
+            root: self.options.paths.root().to_owned(),
+            lists: self.options.paths.state().join("autoban/lists"),
+        };
+        self.lists.set(&imports);
+        self.errands.order(hook, imports, &places);
+    }
+
+    /// News of a block list.
+    pub fn take_list(&mut self, fetched: Fetched) {
+        let counter = match fetched.result.is_ok() {
+            true => "block lists fetched",
+            false => "block lists not fetched",
+        };
+        *self.counters.entry(counter).or_default() += 1;
+        self.lists.take(fetched, self.now);
+        self.load_lists();
+    }
+
+    fn load_lists(&mut self) {
+        let white = self.settings().white;
+        self.lists.tick(&mut self.enforcement, &white, self.now);
+    }
+
+    /// Looks at what others did to the kernel's tables.
+    pub fn look(&mut self) {
+        let lost = self.enforcement.look();
+        if lost.lists {
+            self.lists.load_again();
+        }
+        if let Some(text) = lost.bans {
+            *self.counters.entry("kernel repairs").or_default() += 1;
+            let event = herald::removed(text, self.now);
+            self.errands.tell(event);
+        }
     }
 
     fn take_lists(&mut self) {
@@ -292,6 +371,7 @@ impl State {
             (true, None) if self.enforcement.is_unable() => self.switch_on(),
             _ => self.rebuild(),
         }
+        self.send_errands();
         say(NOTICE, "autoban.conf was read again");
         notify::send("READY=1");
         manager_changed || was_on != self.is_on()
@@ -420,6 +500,7 @@ impl State {
         if self.ticks.is_multiple_of(REFRESH) && self.look_around() {
             self.rebuild();
         }
+        self.load_lists();
         if let Some(books) = &mut self.books {
             match books.news() {
                 Some(Some(problem)) => {
@@ -467,11 +548,17 @@ impl State {
         }
         let (ledger, now) = (&self.ledger, self.now);
         self.enforcement.mend(|| ledger.project(now));
+        self.lists.advance(&mut self.enforcement, self.now);
         let prefix = match self.options.dry_run {
             true => "dry run: ",
             false => "",
         };
         self.voice.tell(&out.notes, prefix);
+        for note in &out.notes {
+            if let Some(event) = herald::of(note, self.config.webhook.weak, self.now) {
+                self.errands.tell(event);
+            }
+        }
         if let Some(books) = &mut self.books {
             books.append(out.facts, self.now);
         }
@@ -483,109 +570,6 @@ impl State {
         self.settle();
         if let Some(books) = self.books {
             books.close(self.ledger.facts(), self.now);
-        }
-    }
-
-    fn problems(&self) -> Vec<String> {
-        let first = |text: &str| text.lines().next().unwrap_or_default().to_owned();
-        let mut all = Vec::new();
-        if !self.is_on() {
-            return all;
-        }
-        all.extend(self.enforcement.problem().map(first));
-        if !self.connected && self.away.elapsed() > AWAY {
-            let why = self.complaint.as_deref().map(first);
-            all.push(why.unwrap_or_else(|| "the manager is away".to_owned()));
-        } else if let Some(complaint) = &self.complaint
-            && complaint.contains("does not let in")
-        {
-            all.push(first(complaint));
-        }
-        let gateway = self.ledger.hidden_behind();
-        all.extend(gateway.map(|gateway| first(&hidden(gateway))));
-        all.extend(self.disk.as_deref().map(first));
-        all
-    }
-
-    /// How it does, in one line.
-    fn line(&self) -> String {
-        if let Some(why) = &self.off {
-            return format!("off: {why}");
-        }
-        let problems = self.problems();
-        if !problems.is_empty() {
-            return format!("degraded: {}", problems.join("; "));
-        }
-        match self.connected {
-            true => {
-                let counts = self.ledger.counts();
-                format!(
-                    "{}: {} offenders, {} networks, {} weak bans",
-                    self.enforcement.word(),
-                    counts.offenders,
-                    counts.networks,
-                    counts.weak
-                )
-            }
-            false => "waiting for Asterisk".to_owned(),
-        }
-    }
-
-    /// The answer to a request of the control socket.
-    pub fn answer(&mut self, request: &Request) -> Reply {
-        match request {
-            Request::Status => Reply::Status(Box::new(self.status())),
-            Request::List { sets } => {
-                self.step(Meaning::Nothing);
-                let rows = |set| {
-                    let rows = self.ledger.rows(set, self.now);
-                    let values = rows.iter().filter_map(|row| serde_json::to_value(row).ok());
-                    (set, values.collect())
-                };
-                Reply::List {
-                    sets: sets.iter().take(16).map(|set| rows(*set)).collect(),
-                }
-            }
-            Request::Why { address } => {
-                let why = self.ledger.why(*address, self.now);
-                Reply::Why {
-                    text: why.to_string(),
-                    facts: serde_json::to_value(&why).unwrap_or_default(),
-                }
-            }
-            Request::Manual { order } => {
-                let out = self.ledger.manual(order, self.now);
-                let changed = out.facts.len();
-                let skipped = |note: &Note| match note {
-                    Note::Skipped { cidr, why } => Some(format!("{cidr}: {why}")),
-                    _ => None,
-                };
-                let notes = out.notes.iter().filter_map(skipped).collect();
-                self.merge(out);
-                Reply::Done { changed, notes }
-            }
-        }
-    }
-
-    fn status(&mut self) -> Status {
-        let events = self.events.iter();
-        let events =
-            events.map(|((name, grade), count)| (format!("{}{grade}", name.text()), *count));
-        let own = self
-            .counters
-            .iter()
-            .map(|(name, count)| ((*name).to_owned(), *count));
-        let mut counters: Vec<(String, u64)> = events.chain(own).collect();
-        counters.extend(self.enforcement.counters());
-        counters.sort_unstable();
-        Status {
-            schema: SCHEMA,
-            enforcement: self.enforcement.word().to_owned(),
-            connected: self.connected,
-            problems: self.problems(),
-            hidden_behind: self.ledger.hidden_behind(),
-            counts: serde_json::to_value(self.ledger.counts()).unwrap_or_default(),
-            counters,
         }
     }
 }
