@@ -56,7 +56,6 @@ pub fn settings(config: &Config, white: &[Cidr], black: &[Cidr]) -> Settings {
             jail: most.saturating_mul(2),
             weak: most.saturating_mul(2),
             networks: most,
-            ..Caps::default()
         },
         white: white.to_vec(),
         black: black.to_vec(),

@@ -47,7 +47,7 @@ pub struct Orders {
 }
 
 impl Errands {
-    /// Gives the thread its orders anew; every block list is fetched. `lists` is where they are kept, below `root`.
+    /// Gives the thread its orders anew; every block list is fetched.
     pub fn order(&mut self, hook: Option<Hook>, imports: Vec<Import>, places: &Places) {
         if self.running.is_none() {
             if hook.is_none() && imports.is_empty() {

@@ -117,8 +117,8 @@ impl Lists {
         }
     }
 
-    /// A second went by: what ran out is dropped, what is new goes on its way.
-    pub fn tick(&mut self, enforcement: &mut Enforcement, white: &[Cidr], now: i64) {
+    /// Drops what ran out.
+    pub fn expire(&mut self, now: i64) {
         for known in &mut self.imports {
             if known.content.is_some() && known.until <= now {
                 known.content = None;
@@ -132,13 +132,16 @@ impl Lists {
                 );
             }
         }
-        let is_time = self.failed.is_none_or(|at| at.elapsed() >= BETWEEN);
-        if self.is_stale && self.loading.is_none() && is_time {
-            self.begin(enforcement, white, now);
-        }
     }
 
-    fn begin(&mut self, enforcement: &mut Enforcement, white: &[Cidr], now: i64) {
+    /// Whether the kernel should have something else, and nothing is on its way.
+    pub fn is_due(&self) -> bool {
+        let is_time = self.failed.is_none_or(|at| at.elapsed() >= BETWEEN);
+        self.is_stale && self.loading.is_none() && is_time
+    }
+
+    /// Sends what there is on its way.
+    pub fn begin(&mut self, enforcement: &mut Enforcement, white: &[Cidr], now: i64) {
         self.is_stale = false;
         let Some(firewall) = enforcement.firewall() else {
             return;

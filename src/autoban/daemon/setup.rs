@@ -1,6 +1,6 @@
 //! What the daemon reads from the volume: autoban.conf, the manager's secret, the predecessor's bans.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::manager::Door;
 use super::voice::{ERROR, say};
@@ -68,11 +68,11 @@ pub fn tell_mistakes(found: &Read) {
 
 /// Where bans are told, and with which key. Nothing without an address, and nothing where its secret cannot be read: who
 /// asks for signatures would refuse what has none.
-pub fn hook(webhook: &Webhook) -> Option<Hook> {
+pub fn hook(webhook: &Webhook, paths: &Paths) -> Option<Hook> {
     let key = match &webhook.key {
         None => None,
         Some(Key::Given(text)) => Some(text.as_bytes().to_vec()),
-        Some(Key::InFile(path)) => match read_text(Path::new(path)) {
+        Some(Key::InFile(path)) => match read_text(&paths.at(path)) {
             Ok(text) => Some(text.trim_end_matches(['\r', '\n']).as_bytes().to_vec()),
             Err(error) => {
                 say(

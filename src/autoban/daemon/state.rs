@@ -274,7 +274,7 @@ impl State {
         let (hook, imports) = match is_idle {
             true => (None, Vec::new()),
             false => (
-                setup::hook(&self.config.webhook),
+                setup::hook(&self.config.webhook, &self.options.paths),
                 self.config.imports.clone(),
             ),
         };
@@ -298,8 +298,11 @@ impl State {
     }
 
     fn load_lists(&mut self) {
-        let white = self.settings().white;
-        self.lists.tick(&mut self.enforcement, &white, self.now);
+        self.lists.expire(self.now);
+        if self.lists.is_due() {
+            let white = self.settings().white;
+            self.lists.begin(&mut self.enforcement, &white, self.now);
+        }
     }
 
     /// Looks at what others did to the kernel's tables.

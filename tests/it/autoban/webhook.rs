@@ -47,14 +47,12 @@ fn bans_are_told_signed_and_gathered() {
             let mut guard = Guard::volume(&pbx, "");
             let (pem, tls) = authority(guard.root.path());
             let server = Server::start(Some(tls), |_| Some(Told::status(204)));
-            let file = guard.root.path().join("hook-secret");
-            std::fs::write(&file, "s3cret\n").unwrap();
+            guard.file("run/hook-secret", "s3cret\n");
             guard.configure(
             &pbx,
             &format!(
-                "maxcount = 2\nwebhook = https://user:hunter2@localhost:{}/hook?hunter2\nwebhooksecret_file = {}",
-                server.port,
-                file.display()
+                "maxcount = 2\nwebhook = https://user:hunter2@localhost:{}/hook?hunter2\nwebhooksecret_file = /run/hook-secret",
+ server.port
             ),
         );
             guard.environment.push(("SSL_CERT_FILE".into(), pem.into()));
