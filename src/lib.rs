@@ -1,7 +1,7 @@
 //! Switchhook, a telephone exchange in one container.
 //!
 //! Arrows between the rooms point down only. The pure rooms (`units`, `config`, `health`, `phone`,
-//! `asterisk::{ami, conf}`, `websms::{message, profile}`, all of `autoban` but `firewall` and `daemon`, `seed::plan`, `init::{service, order, events, flood, hooks,
+//! `asterisk::{ami, conf}`, `websms::{message, profile}`, `web::address`, all of `autoban` but `firewall` and `daemon`, `seed::plan`, `init::{service, order, events, flood, hooks,
 //! shutdown}`, `logd::{syslog, asterisk_line, lines, fold,
 //! queue, ring, query, style}`) import nothing
 //! but each other.
@@ -34,5 +34,7 @@ pub mod phone;
 pub mod seed;
 pub mod sys;
 pub mod units;
+#[cfg(feature = "services")]
+pub mod web;
 #[cfg(feature = "services")]
 pub mod websms;

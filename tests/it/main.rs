@@ -35,3 +35,4 @@ mod timers;
 mod verify;
 mod views;
 mod volume;
+mod web;

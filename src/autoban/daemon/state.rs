@@ -9,7 +9,10 @@ use tokio::time::Instant;
 
 use super::books::{self, Books};
 use super::enforcement::{Enforcement, settings};
+use super::errands::Errands;
 use super::fallback::Fallback;
+use super::herald;
+use super::lists::Lists;
 use super::manager::News;
 use super::surroundings::{self, Contacts};
 use super::voice::{ERROR, NOTICE, Voice, WARNING, say};
@@ -25,10 +28,32 @@ use crate::autoban::ledger::{Ledger, List, Note, Outcome};
 use crate::sys::clock::{Stopwatch, unix_millis};
 use crate::sys::notify;
 
+mod others;
 mod report;
 
 /// How often addresses, gateways and trunks are read again, in seconds.
 const REFRESH: u64 = 30;
+
+/// Counters that are there from the start, so that a monitor sees their zero; those of events come with the first event.
+const COUNTERS: [&str; 17] = [
+    "banned by hand",
+    "block lists fetched",
+    "block lists not fetched",
+    "evicted",
+    "freed by hand",
+    "gap milliseconds",
+    "gaps",
+    "hidden sources",
+    "hostile frames",
+    "jailed",
+    "kernel repairs",
+    "networks jailed",
+    "not banned for want of room",
+    "pardoned",
+    "released",
+    "trusted suspects",
+    "weak bans",
+];
 
 pub struct State {
     options: Options,
@@ -63,6 +88,8 @@ pub struct State {
     ticks: u64,
     events: HashMap<(Name, &'static str), u64>,
     counters: BTreeMap<&'static str, u64>,
+    pub errands: Errands,
+    pub lists: Lists,
 }
 
 impl State {
@@ -96,7 +123,9 @@ impl State {
             told: String::new(),
             ticks: 0,
             events: HashMap::new(),
-            counters: BTreeMap::new(),
+            counters: COUNTERS.iter().map(|name| (*name, 0)).collect(),
+            errands: Errands::default(),
+            lists: Lists::default(),
         };
         state.wake();
         state.remember()?;
@@ -117,6 +146,7 @@ impl State {
             }
             None => state.switch_on(),
         }
+        state.send_errands();
         Ok(state)
     }
 
@@ -253,6 +283,7 @@ impl State {
         let settings = self.settings();
         self.enforcement.rebuild(&settings, bans);
         self.fallback.note(&[], true);
+        self.lists.spare(&mut self.enforcement, &settings.white);
     }
 
     fn take_lists(&mut self) {
@@ -312,6 +343,7 @@ impl State {
             (true, None) => self.rebuild(),
             (false, Some(_)) => {}
         }
+        self.send_errands();
         say(NOTICE, "autoban.conf was read again");
         notify::send("READY=1");
         // A login keeps the rights that it began with. Before it goes off, Asterisk has to free everybody.
@@ -478,6 +510,7 @@ impl State {
             }
             self.fallback.look();
         }
+        self.load_lists();
         if let Some(books) = &mut self.books {
             match books.news() {
                 Some(Some(problem)) => {
@@ -531,11 +564,17 @@ impl State {
             let rendered = acl::render(&ledger.project(now), &black, &self.never(), acl::MOST);
             self.fallback.write(now, rendered);
         }
+        self.lists.advance(&mut self.enforcement, self.now);
         let prefix = match self.options.dry_run {
             true => "dry run: ",
             false => "",
         };
         self.voice.tell(&out.notes, prefix);
+        for note in &out.notes {
+            if let Some(event) = herald::of(note, self.config.webhook.weak, self.now) {
+                self.errands.tell(event);
+            }
+        }
         if let Some(books) = &mut self.books {
             books.append(out.facts, self.now);
         }
