@@ -3,6 +3,7 @@
 //! Invariant: facts and kernel changes of a wake-up leave together, in the order in which they came about.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use tokio::time::Instant;
@@ -128,7 +129,7 @@ impl State {
             lists: Lists::default(),
         };
         state.wake();
-        state.remember()?;
+        let journal = state.remember()?;
         state.wake();
         state.ledger.step(Meaning::Nothing, state.now);
         state.take_lists();
@@ -146,12 +147,16 @@ impl State {
             }
             None => state.switch_on(),
         }
+        // The bans come first: a journal of many is written for a while.
+        if let Some(directory) = journal {
+            state.begin_books(&directory)?;
+        }
         state.send_errands();
         Ok(state)
     }
 
-    /// Reads the journal, or else what the predecessor left.
-    fn remember(&mut self) -> Result<(), DaemonError> {
+    /// Reads the journal, or else what the predecessor left. Says where the next one is to be written, if it is.
+    fn remember(&mut self) -> Result<Option<PathBuf>, DaemonError> {
         let directory = self.options.paths.state().join("autoban");
         if !self.options.dry_run {
             std::fs::create_dir_all(&directory).map_err(cannot("make the state directory"))?;
@@ -165,7 +170,7 @@ impl State {
                 );
                 say(ERROR, &problem);
                 self.disk = Some(problem);
-                return Ok(());
+                return Ok(None);
             }
         };
         let is_first = text.is_empty();
@@ -194,17 +199,22 @@ impl State {
                     &format!("{foreign}\nhint: until then nothing is written down"),
                 );
                 self.disk = Some(foreign.to_string());
-                return Ok(());
+                return Ok(None);
             }
         }
         if is_first {
             self.carry_over();
         }
         if self.options.dry_run {
-            return Ok(());
+            return Ok(None);
         }
+        Ok(Some(directory))
+    }
+
+    /// Begins the journal anew with all that is known.
+    fn begin_books(&mut self, directory: &Path) -> Result<(), DaemonError> {
         self.wake();
-        let books = Books::open(&directory, self.ledger.facts(), self.now);
+        let books = Books::open(directory, self.ledger.facts(), self.now);
         self.books = Some(books.map_err(cannot("start the journal's writer"))?);
         Ok(())
     }
