@@ -77,7 +77,7 @@ fn feed(report: &mut Report, seconds: u64) {
         });
         let sent = RATE / 200 * (time.as_millis() as u64 / 5) + 10 * bans.len() as u64;
         daemon.until("all events are counted", |daemon| {
-            daemon.counted("InvalidAccountId") >= sent
+            daemon.counted("InvalidAccountID") >= sent
         });
         let took = began.elapsed().as_secs_f64();
         let share = (daemon.used() - used).as_secs_f64() / took;
@@ -126,7 +126,7 @@ fn memory(report: &mut Report) {
         feeder.send(&text);
     }
     daemon.until("all events are counted", |daemon| {
-        daemon.counted("InvalidAccountId") >= 1_000_000
+        daemon.counted("InvalidAccountID") >= 1_000_000
     });
     let rate = 1e6 / began.elapsed().as_secs_f64();
     let (after, most) = (daemon.memory("VmRSS:"), daemon.memory("VmHWM:"));
@@ -167,11 +167,12 @@ fn restore(report: &mut Report) {
         .and_then(|n| n.parse().ok());
     std::thread::sleep(Duration::from_secs(settle.unwrap_or(2)));
     daemon.kill();
-    let (mut times, mut drift) = (Vec::new(), Vec::new());
+    let (mut times, mut drift, mut used) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..5 {
         exchange::run("nft", &["delete", "table", "inet", "autoban"]);
         let (mut daemon, ready) = Daemon::start(&home);
         times.push(ready.as_secs_f64());
+        used.push(daemon.used().as_secs_f64());
         let sets = ["jail4", "jail6"].map(|set| {
             exchange::run("nft", &["list", "set", "inet", "autoban", set])
                 .matches("expires")
@@ -183,7 +184,7 @@ fn restore(report: &mut Report) {
         }
         daemon.kill();
     }
-    println!("100,000 bans held again: {times:.3?} s");
+    println!("100,000 bans held again: {times:.3?} s, of the processor {used:.2?} s");
     report.bar("autoban-restore-100k", "s", &times, None, 1.0);
     report.bar_at("autoban-restore-drift", "s", (&drift, 100.0), None, 1.0);
     exchange::run("nft", &["delete", "table", "inet", "autoban"]);

@@ -50,7 +50,7 @@ pub fn render(bans: &[Change], black: &[Cidr], never: &[Cidr], most: usize) -> R
     };
     denied.extend(bans.iter().filter_map(|ban| match ban {
         Change::Ban {
-            set: Set::Jail | Set::Listed,
+            set: Set::Jail,
             source,
             left,
             ..

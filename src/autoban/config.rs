@@ -3,12 +3,17 @@
 //! Pure. The predecessor read it as a PHP ini file: `key = value`, values bare or in quotation marks, comments after `;`.
 //! Invariant: whatever the text is there is a configuration; each mistake is told with its line, and the default holds.
 
+mod value;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
 use super::cidr::Cidr;
 use super::policy::{LONGEST, LONGEST_WEAK, Policy};
+use crate::web::address::Address;
+pub use value::seconds;
+use value::{address, bad, boolean, import, key_of, networks, number, ports, thousandths, time};
 
 /// How the manager is reached.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,13 +37,57 @@ impl fmt::Debug for Manager {
     }
 }
 
+/// Where a block list comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Origin {
+    Web(Address),
+    /// An absolute path.
+    File(String),
+}
+
+/// Without what is secret.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Web(address) => f.write_str(&address.with_path()),
+            Origin::File(path) => f.write_str(path),
+        }
+    }
+}
+
 /// A block list that is fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
-    /// An `https://` address or a path.
-    pub from: String,
+    pub from: Origin,
     /// How long an entry holds after it was last seen.
     pub time: Duration,
+}
+
+/// What a webhook's requests are signed with.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Key {
+    Given(String),
+    /// The path of a file that holds it.
+    InFile(String),
+}
+
+/// Shows no secret.
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Key::Given(_) => f.write_str("***"),
+            Key::InFile(path) => write!(f, "in {path}"),
+        }
+    }
+}
+
+/// Where bans are told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Webhook {
+    pub to: Option<Address>,
+    pub key: Option<Key>,
+    /// Weak bans are told, too.
+    pub weak: bool,
 }
 
 /// The whole configuration.
@@ -48,8 +97,7 @@ pub struct Config {
     pub policy: Policy,
     pub whitelist: Vec<Cidr>,
     pub blacklist: Vec<Cidr>,
-    /// Where a ban is told, an `https://` or `http://` address.
-    pub webhook: Option<String>,
+    pub webhook: Webhook,
     pub imports: Vec<Import>,
     /// The UDP ports that a weak ban closes.
     pub sipports: Vec<u16>,
@@ -63,7 +111,7 @@ impl Default for Config {
             policy: Policy::default(),
             whitelist: Vec::new(),
             blacklist: Vec::new(),
-            webhook: None,
+            webhook: Webhook::default(),
             imports: Vec::new(),
             sipports: vec![5060],
             manager: Manager {
@@ -137,15 +185,35 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     (
         "webhook",
         "address",
-        "where a ban is told; read, and not carried out yet",
+        "where bans are told, by a POST with JSON",
+    ),
+    (
+        "webhooksecret",
+        "text",
+        "signs what the webhook is told (HMAC-SHA256)",
+    ),
+    (
+        "webhooksecret_file",
+        "path",
+        "a file that holds it, in its place",
+    ),
+    (
+        "webhookweak",
+        "yes or no",
+        "whether weak bans are told there, too",
     ),
     (
         "import",
         "address or path, time",
-        "a block list and how long its entries hold; can be repeated; read, and not carried out yet",
+        "a block list and how long its entries hold after each fetch; up to 16 lines",
     ),
     ("sipports", "ports", "the UDP ports of SIP"),
 ];
+
+/// Keys whose value may be secret, so that no mistake repeats it.
+const SECRET_KEYS: &[&str] = &["webhook", "webhooksecret", "import"];
+/// The most block lists.
+const MOST_IMPORTS: usize = 16;
 
 const MANAGER_KEYS: &[&str] = &["server", "port", "username", "secret"];
 
@@ -299,7 +367,16 @@ impl Reader<'_> {
             "maxjail" => number(value, 100, 1_048_576).map(|n| policy.maxjail = n),
             "whitelist" => networks(value).map(|list| config.whitelist.extend(list)),
             "blacklist" => networks(value).map(|list| config.blacklist.extend(list)),
-            "webhook" => address(value).map(|to| config.webhook = to),
+            "webhook" => address(value).map(|to| config.webhook.to = to),
+            "webhooksecret" => key_of(&config.webhook, Key::Given(value.to_owned()))
+                .map(|key| config.webhook.key = key),
+            "webhooksecret_file" => key_of(&config.webhook, Key::InFile(value.to_owned()))
+                .map(|key| config.webhook.key = key),
+            "webhookweak" => boolean(value).map(|on| config.webhook.weak = on),
+            "import" if config.imports.len() == MOST_IMPORTS => bad(
+                format!("there are {MOST_IMPORTS} block lists already"),
+                "join some of them",
+            ),
             "import" => import(value).map(|import| config.imports.push(import)),
             _ => ports(value).map(|ports| config.sipports = ports),
         };
@@ -308,10 +385,15 @@ impl Reader<'_> {
             Err(bad) => {
                 let keeps = match key.as_str() {
                     "whitelist" | "blacklist" | "import" => "the line is left out".to_owned(),
+                    "webhooksecret" | "webhooksecret_file" => "the line is left out".to_owned(),
                     _ => "the default holds".to_owned(),
                 };
+                let shown = match SECRET_KEYS.contains(&key.as_str()) {
+                    true => "***".to_owned(),
+                    false => value.escape_debug().to_string(),
+                };
                 self.tell(
-                    format!("{key} = {}: {}; {keeps}", value.escape_debug(), bad.problem),
+                    format!("{key} = {shown}: {}; {keeps}", bad.problem),
                     bad.hint,
                 );
             }
@@ -345,161 +427,6 @@ impl Reader<'_> {
                 "write a value or remove the line",
             ),
         }
-    }
-}
-
-/// What is wrong with a value.
-struct Bad {
-    problem: String,
-    hint: String,
-}
-
-fn bad<T>(problem: impl Into<String>, hint: impl Into<String>) -> Result<T, Bad> {
-    Err(Bad {
-        problem: problem.into(),
-        hint: hint.into(),
-    })
-}
-
-/// PHP's booleans too.
-fn boolean(text: &str) -> Result<bool, Bad> {
-    match text.to_ascii_lowercase().as_str() {
-        "1" | "yes" | "true" | "on" => Ok(true),
-        "0" | "no" | "false" | "off" | "none" | "null" | "" => Ok(false),
-        _ => bad("that is neither yes nor no", "write yes or no"),
-    }
-}
-
-fn number(text: &str, least: u32, most: u32) -> Result<u32, Bad> {
-    match text.parse::<u32>() {
-        Ok(n) if (least..=most).contains(&n) => Ok(n),
-        Ok(_) => bad("that is out of bounds", format!("write {least} to {most}")),
-        Err(_) => bad(
-            "that is no whole number",
-            format!("write {least} to {most} in digits"),
-        ),
-    }
-}
-
-/// A factor with up to three decimals, in thousandths.
-fn thousandths(text: &str) -> Result<u32, Bad> {
-    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || decimals.len() > 3 || !digits(whole) || !digits(decimals) {
-        return bad("that is no number", "write 1 to 1000, for example 6 or 1.5");
-    }
-    let value: Option<u32> = format!("{whole}{decimals:0<3}").parse().ok();
-    match value {
-        Some(n) if (1000..=1_000_000).contains(&n) => Ok(n),
-        _ => bad(
-            "that is out of bounds",
-            "write 1 to 1000, for example 6 or 1.5",
-        ),
-    }
-}
-
-/// `1d2h3m4s`, or seconds.
-fn time(text: &str, least: u64, most: u64) -> Result<Duration, Bad> {
-    let Some(seconds) = seconds(text) else {
-        return bad(
-            "that is no time",
-            "write seconds or for example 20m, 1d2h3m4s",
-        );
-    };
-    match (least..=most).contains(&seconds) {
-        true => Ok(Duration::from_secs(seconds)),
-        false => bad(
-            "that is out of bounds",
-            format!("write {least}s to {most}s"),
-        ),
-    }
-}
-
-/// `1d2h3m4s`, each unit once and from large to small, or a number of seconds.
-#[must_use]
-pub fn seconds(text: &str) -> Option<u64> {
-    let text: String = text.split_whitespace().collect();
-    if text.is_empty() {
-        return None;
-    }
-    let mut total = 0u64;
-    let mut rest = text.as_str();
-    let mut last = u64::MAX;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let (count, after) = rest.split_at(digits);
-        let unit = match after.bytes().next() {
-            Some(b'w') => 604_800,
-            Some(b'd') => 86_400,
-            Some(b'h') => 3600,
-            Some(b'm') => 60,
-            Some(b's') => 1,
-            None if last == u64::MAX => 1,
-            _ => return None,
-        };
-        // Each unit once, from large to small.
-        if unit >= last {
-            return None;
-        }
-        last = unit;
-        total = total.checked_add(count.parse::<u64>().ok()?.checked_mul(unit)?)?;
-        rest = after.get(1..).unwrap_or_default();
-    }
-    Some(total)
-}
-
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split([',', ' ', '\t']).filter(|word| !word.is_empty())
-}
-
-fn networks(text: &str) -> Result<Vec<Cidr>, Bad> {
-    let list: Result<Vec<Cidr>, _> = words(text).map(str::parse).collect();
-    list.or_else(|e: super::cidr::NoCidr| {
-        bad(
-            e.to_string(),
-            "write addresses and networks with commas between them",
-        )
-    })
-}
-
-fn address(text: &str) -> Result<Option<String>, Bad> {
-    let is_address = ["https://", "http://"].iter().any(|scheme| {
-        text.strip_prefix(scheme)
-            .is_some_and(|rest| !rest.is_empty() && !rest.contains(char::is_whitespace))
-    });
-    match text {
-        "" => Ok(None),
-        _ if is_address => Ok(Some(text.to_owned())),
-        _ => bad("that is no address", "write https://..."),
-    }
-}
-
-fn import(text: &str) -> Result<Import, Bad> {
-    const HINT: &str = "write for example `import = https://example.org/list.txt, 1d`";
-    let (from, after) = text.rsplit_once(',').unwrap_or((text, "1d"));
-    let from = from.trim().to_owned();
-    if !from.starts_with('/') && !matches!(address(&from), Ok(Some(_))) {
-        return bad("that is neither an address nor an absolute path", HINT);
-    }
-    match seconds(after) {
-        Some(seconds) if (60..=LONGEST.as_secs()).contains(&seconds) => Ok(Import {
-            from,
-            time: Duration::from_secs(seconds),
-        }),
-        _ => bad("its time is no time of a minute or more", HINT),
-    }
-}
-
-fn ports(text: &str) -> Result<Vec<u16>, Bad> {
-    let ports: Option<Vec<u16>> = words(text)
-        .map(|word| word.parse().ok().filter(|port| *port != 0))
-        .collect();
-    match ports {
-        Some(ports) if !ports.is_empty() && ports.len() <= 16 => Ok(ports),
-        _ => bad(
-            "those are no ports",
-            "write up to 16 ports, for example 5060, 5062",
-        ),
     }
 }
 

@@ -24,7 +24,7 @@ fn the_predecessors_file_is_read_unchanged() {
 fn every_key_is_read() {
     let (config, mistakes) = read(
         "autoban.conf",
-        "[autoban]\nenabled = \"no\"\nmaxcount = 3\nwatchtime = 1h\njailtime = 1d2h3m4s\nrepeatmult = 1.5\nweaktime = 90\ntrusttime = 2d\naggregatecount = 4\naggregatetime = 30m\nmaxwatch = 5000\nmaxjail = 200\nwhitelist = 192.0.2.0/24, 2001:db8::1\nwhitelist = 198.51.100.7\nblacklist = 203.0.113.0/24\nwebhook = https://example.org/x\nimport = /srv/list.txt, 2h\nimport = https://example.org/l\nsipports = 5060, 5062\n",
+        "[autoban]\nenabled = \"no\"\nmaxcount = 3\nwatchtime = 1h\njailtime = 1d2h3m4s\nrepeatmult = 1.5\nweaktime = 90\ntrusttime = 2d\naggregatecount = 4\naggregatetime = 30m\nmaxwatch = 5000\nmaxjail = 200\nwhitelist = 192.0.2.0/24, 2001:db8::1\nwhitelist = 198.51.100.7\nblacklist = 203.0.113.0/24\nwebhook = https://u:p@example.org/x\nwebhooksecret = s\nwebhookweak = yes\nimport = /srv/list.txt, 2h\nimport = https://example.org/l\nsipports = 5060, 5062\n",
     );
     assert_eq!(mistakes, []);
     let policy = &config.policy;
@@ -39,6 +39,14 @@ fn every_key_is_read() {
     assert_eq!(white, ["192.0.2.0/24", "2001:db8::1", "198.51.100.7"]);
     assert_eq!(config.imports[0].time, Duration::from_secs(7200));
     assert_eq!(config.sipports, [5060, 5062]);
+    let webhook = &config.webhook;
+    assert_eq!(webhook.to, Address::parse("https://u:p@example.org/x"));
+    assert_eq!(
+        (&webhook.key, webhook.weak),
+        (&Some(Key::Given("s".to_owned())), true)
+    );
+    let from: Vec<String> = config.imports.iter().map(|i| i.from.to_string()).collect();
+    assert_eq!(from, ["/srv/list.txt", "https://example.org/l"]);
 }
 
 #[test]
@@ -112,4 +120,22 @@ proptest! {
         let (config, _) = read("x", &text);
         prop_assert!(config.policy.maxcount >= 1 && config.policy.weak_sentence() <= LONGEST_WEAK);
     }
+}
+
+#[test]
+fn no_mistake_shows_a_secret() {
+    let text = "[autoban]\nwebhook = htps://u:hunter2@example.org/\nwebhook = https://u:hunter2@example.org:0x/\nwebhooksecret_file = secret\nwebhooksecret = hunter2\nwebhooksecret_file = /x\nimport = ftp://u:hunter2@example.org/, 1d\nimport = https://u:hunter2@example.org/?hunter2, 1s\n";
+    let (config, mistakes) = read("autoban.conf", text);
+    assert_eq!(mistakes.len(), 8, "{mistakes:?}");
+    let shown = format!("{mistakes:?} {config:?}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+    assert!(shown.contains("the secret is given already"), "{shown}");
+    assert_eq!(config.webhook.key, Some(Key::Given("hunter2".to_owned())));
+}
+
+#[test]
+fn there_is_an_end_to_block_lists() {
+    let line = "import = /srv/list.txt, 1h\n";
+    let (config, mistakes) = read("autoban.conf", &format!("[autoban]\n{}", line.repeat(17)));
+    assert_eq!((config.imports.len(), mistakes.len()), (16, 1));
 }

@@ -69,4 +69,40 @@ pub struct Status {
     pub counts: Value,
     /// Events by kind and grade, bans, evictions, hostile frames, gaps: name to number.
     pub counters: Vec<(String, u64)>,
+    pub imports: Vec<ImportStatus>,
+    /// Not there without a webhook.
+    pub webhook: Option<WebhookStatus>,
+}
+
+/// How one imported block list does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImportStatus {
+    /// Address or path, without what is secret.
+    pub from: String,
+    pub entries: usize,
+    /// Lines that are no address or that are not blocked.
+    pub left_out: usize,
+    /// When it was last there, RFC 3339.
+    pub fetched: Option<String>,
+    /// Seconds until its entries are over; 0 when they are, or never were there.
+    pub left_s: u64,
+    /// What went wrong since then.
+    pub error: Option<String>,
+}
+
+/// How the webhook does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WebhookStatus {
+    /// Scheme, host and port.
+    pub to: String,
+    /// Requests that were taken, and attempts that failed.
+    pub requests: u64,
+    pub failures: u64,
+    /// Events that there was no room for, that were given up, and that wait.
+    pub omitted: u64,
+    pub lost: u64,
+    pub waiting: u64,
+    pub error: Option<String>,
 }

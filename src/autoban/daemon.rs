@@ -1,18 +1,23 @@
 //! AutoBan's daemon: one task that owns all state, between Asterisk's manager and the kernel.
 //!
-//! What wakes it: the manager's connection, changes of the kernel's tables by others, the control socket, signals, and a tick
-//! each second. Each wake-up drains what is there, and ends in at most one batch for the kernel. Invariant: nothing waits for
+//! What wakes it: the manager's connection, changes of the kernel's tables by others, fetched block lists, the control socket,
+//! signals, and a tick each second. Each wake-up drains what is there, and ends in at most one batch for the kernel. Invariant: nothing waits for
 //! a disk, for Asterisk or for a client between an event and its ban.
 
 mod books;
 mod desk;
 mod enforcement;
+mod errands;
 mod fallback;
+mod fetch;
+mod herald;
+mod lists;
 mod manager;
 mod setup;
 mod state;
 mod surroundings;
 mod voice;
+mod webhook;
 
 use std::io;
 use std::rc::Rc;
@@ -114,11 +119,17 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
             }
             () = state.enforcement.touched() => {
                 state.wake();
-                state.enforcement.look();
+                state.look();
+            }
+            fetched = state.errands.news() => {
+                state.wake();
+                state.take_list(fetched);
             }
             () = manager.wait(), if state.needs_manager() => {
                 hear(&mut state, &mut manager, options);
             }
+            // Each wake-up loads a piece of the block lists; so do those that bring nothing else.
+            () = tokio::task::yield_now(), if state.lists.is_loading() => state.wake(),
         }
         settle(&mut state, &mut manager);
         if let Some((answer, reply)) = answered {

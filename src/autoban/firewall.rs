@@ -3,6 +3,7 @@
 //! Nothing here decides who is banned, and nothing reads a set: the kernel needs a minute to list a million elements, and
 //! six microseconds to add one. Invariant: a batch that was answered stands in the kernel, but for what `Outcome` names.
 
+mod lists;
 mod protocol;
 mod transaction;
 mod watch;
@@ -12,9 +13,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+pub use lists::PIECE;
 pub use protocol::Count;
 pub use watch::ByOthers;
 
+use self::lists::Lists;
 use self::protocol::Element;
 use self::transaction::{Answers, BEGIN, Connection};
 use self::watch::Watch;
@@ -86,6 +89,7 @@ pub struct Firewall {
     longest: usize,
     /// As they were last read.
     counts: BTreeMap<String, Count>,
+    lists: Lists,
 }
 
 impl Firewall {
@@ -103,7 +107,9 @@ impl Firewall {
             updates: false,
             longest: LONGEST,
             counts: BTreeMap::new(),
+            lists: Lists::default(),
         };
+        firewall.find_lists()?;
         firewall.updates = firewall.test_itself()?;
         Ok(firewall)
     }
@@ -284,7 +290,7 @@ impl Firewall {
         let mut table = Writer::default();
         let counts = std::mem::take(&mut self.counts);
         let count = |name: &str| counts.get(name).copied().unwrap_or_default();
-        protocol::rebuild(&mut table, 1, TABLE, &self.ruleset, count);
+        protocol::rebuild(&mut table, 1, &self.ruleset, count);
         self.counts = counts;
         let longest = self
             .connection
@@ -345,9 +351,16 @@ impl Firewall {
         ))
     }
 
-    /// What each rule met, by the name of its set. They go on over a restore.
+    /// What each rule met, by the name of its counter. They go on over a restore.
     pub fn counters(&mut self) -> Result<&BTreeMap<String, Count>, FirewallError> {
-        let counts = &mut self.counts;
+        let own = self.counters_of(TABLE)?;
+        self.counts.extend(own);
+        self.count_lists()?;
+        Ok(&self.counts)
+    }
+
+    fn counters_of(&mut self, table: &str) -> Result<Vec<(String, Count)>, FirewallError> {
+        let mut counts = Vec::new();
         let note = |kind, body: &[u8]| {
             if protocol::kind_of(kind) != Some(protocol::NEWOBJ) {
                 return;
@@ -362,21 +375,20 @@ impl Firewall {
                 packets: of(protocol::ATTRIBUTE_COUNTER_PACKETS),
                 bytes: of(protocol::ATTRIBUTE_COUNTER_BYTES),
             };
-            if let Some(name) = name {
-                counts.insert(name, count);
-            }
+            counts.extend(name.map(|name| (name, count)));
         };
         self.connection
-            .ask(|w| protocol::list_counters(w, 1, TABLE), note)
+            .ask(|w| protocol::list_counters(w, 1, table), note)
             .map_err(|source| match source.raw_os_error() {
                 Some(libc::ENOENT) => FirewallError::Gone,
                 _ => FirewallError::new("read the counters of the kernel's firewall")(source),
             })?;
-        Ok(&self.counts)
+        Ok(counts)
     }
 
-    /// Removes the table: nobody is banned any more.
+    /// Removes the tables: nobody is banned any more.
     pub fn take_down(&mut self) -> Result<(), FirewallError> {
+        self.remove_lists()?;
         let failed = FirewallError::new("remove the table of the kernel's firewall");
         self.whole(&failed, |w| {
             protocol::table(w, protocol::NEWTABLE, protocol::CREATE, 1, TABLE);

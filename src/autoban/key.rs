@@ -31,8 +31,6 @@ pub enum Set {
     Jail,
     /// SIP over UDP of a source, for evidence that one forged packet could have made.
     Weak,
-    /// Everything of an imported list's sources.
-    Listed,
 }
 
 /// One change of the kernel's sets. `timeout` is the whole time of the ban, `left` what remains of it.

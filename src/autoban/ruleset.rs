@@ -1,4 +1,4 @@
-//! The kernel's table `inet autoban`: what stands in it, in which order, as data and as the text that nft(8) reads.
+//! The kernel's tables, `inet autoban` and that of the block lists: what stands in them, in which order, as data and as the text that nft(8) reads.
 //!
 //! Pure. All that grows is a hash set with a size cap and a timeout for each element. Networks are looked up by the masked
 //! address, so that a ban of a /24, /48 or /64 costs what one of an address costs: an interval set would have to be rebuilt
@@ -9,13 +9,16 @@
 use std::collections::BTreeSet;
 use std::fmt::{self, Display, Formatter};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
 
 use super::cidr::{Cidr, merged};
 use super::key::{Network, Set, Source};
 
-/// The table's name, of family `inet`.
+/// The name of the bans' table, of family `inet`.
 pub const TABLE: &str = "autoban";
-/// Its one chain, before connection tracking: established connections are dropped too, and a drop costs least here.
+/// The tables of imported block lists, of which one stands: the other is filled unseen, and then takes its place at once.
+pub const LIST_TABLES: [&str; 2] = ["autoban_lists_1", "autoban_lists_2"];
+/// The one chain of each, before connection tracking: established connections are dropped too, and a drop costs least here.
 pub const CHAIN: &str = "prerouting";
 /// nft(8), "raw".
 pub const PRIORITY: i32 = -300;
@@ -39,7 +42,6 @@ pub struct Settings {
 pub struct Caps {
     pub jail: u32,
     pub weak: u32,
-    pub listed: u32,
     pub networks: u32,
 }
 
@@ -48,7 +50,6 @@ impl Default for Caps {
         Caps {
             jail: 131_072,
             weak: 65_536,
-            listed: 131_072,
             networks: 65_536,
         }
     }
@@ -136,10 +137,12 @@ pub enum Verdict {
     Drop,
 }
 
-/// One rule: a source that is in `set` is counted by the counter of that name and gets the verdict.
+/// One rule: a source that is in `set` is counted and gets the verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     pub set: &'static str,
+    /// What counts it, for its set alone or for several.
+    pub counter: &'static str,
     pub key: Key,
     /// Bits of the source address that are looked up.
     pub prefix: u8,
@@ -148,9 +151,10 @@ pub struct Rule {
     pub verdict: Verdict,
 }
 
-/// The whole table.
+/// A whole table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ruleset {
+    pub table: &'static str,
     pub sets: Vec<SetSpec>,
     pub rules: Vec<Rule>,
 }
@@ -162,8 +166,6 @@ pub fn set_of(set: Set, source: Source) -> &'static str {
         (Set::Jail, Source::V6(_)) => "jail6",
         (Set::Weak, Source::V4(_)) => "weak4",
         (Set::Weak, Source::V6(_)) => "weak6",
-        (Set::Listed, Source::V4(_)) => "listed4",
-        (Set::Listed, Source::V6(_)) => "listed6",
     }
 }
 
@@ -172,6 +174,28 @@ pub fn set_of_network(network: Network) -> &'static str {
     match network {
         Network::V4(_) => "net4",
         Network::V6(_) => "net6",
+    }
+}
+
+/// The set of block lists that holds the networks of a family and length: `list4_24`.
+pub fn list_set(key: Key, length: u8) -> &'static str {
+    static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let v4 = (0..=32).map(|length| format!("list4_{length}"));
+        let v6 = (0..=128).map(|length| format!("list6_{length}"));
+        v4.chain(v6).collect()
+    });
+    let index = match key {
+        Key::V4 => usize::from(length.min(32)),
+        _ => 33 + usize::from(length.min(128)),
+    };
+    NAMES.get(index).map_or("", String::as_str)
+}
+
+/// What counts the packets that block lists drop.
+pub fn list_counter(key: Key) -> &'static str {
+    match key {
+        Key::V4 => "list4",
+        _ => "list6",
     }
 }
 
@@ -196,6 +220,7 @@ impl Ruleset {
         let caps = settings.caps;
         let ports = settings.sip_ports.iter().map(|port| u128::from(*port));
         let mut ruleset = Ruleset {
+            table: TABLE,
             sets: vec![SetSpec {
                 name: SIP_PORTS,
                 key: Key::Port,
@@ -213,10 +238,30 @@ impl Ruleset {
         ruleset.timed("jail6", Key::V6, caps.jail, 64, false);
         ruleset.timed("net4", Key::V4, caps.networks, 24, false);
         ruleset.timed("net6", Key::V6, caps.networks, 48, false);
-        ruleset.timed("listed4", Key::V4, caps.listed, 32, false);
-        ruleset.timed("listed6", Key::V6, caps.listed, 64, false);
         ruleset.timed("weak4", Key::V4, caps.weak, 32, true);
         ruleset.timed("weak6", Key::V6, caps.weak, 64, true);
+        ruleset
+    }
+
+    /// A table of block lists: for each family and length the entries there are. The white list wins here, too.
+    pub fn of_lists(table: &'static str, white: &[Cidr], lengths: &[(Key, u8, usize)]) -> Ruleset {
+        let mut ruleset = Ruleset {
+            table,
+            sets: Vec::new(),
+            rules: Vec::new(),
+        };
+        ruleset.list("white4", Key::V4, white, Verdict::Accept);
+        ruleset.list("white6", Key::V6, white, Verdict::Accept);
+        for (key, length, count) in lengths {
+            let size = u32::try_from(*count).unwrap_or(u32::MAX).max(1);
+            let set = SetSpec {
+                name: list_set(*key, *length),
+                key: *key,
+                kind: Kind::Timed { size },
+            };
+            let counter = list_counter(*key);
+            ruleset.add(set, counter, *length, false, Verdict::Drop);
+        }
         ruleset
     }
 
@@ -227,23 +272,45 @@ impl Ruleset {
             .filter(|network| network.is_ipv4() == (key == Key::V4));
         let kind = Kind::Intervals(merged(of_family));
         let prefix = if key == Key::V4 { 32 } else { 128 };
-        self.add(SetSpec { name, key, kind }, prefix, false, verdict);
+        self.add(SetSpec { name, key, kind }, name, prefix, false, verdict);
     }
 
     fn timed(&mut self, name: &'static str, key: Key, size: u32, prefix: u8, only_sip: bool) {
         let kind = Kind::Timed { size };
-        self.add(SetSpec { name, key, kind }, prefix, only_sip, Verdict::Drop);
+        self.add(
+            SetSpec { name, key, kind },
+            name,
+            prefix,
+            only_sip,
+            Verdict::Drop,
+        );
     }
 
-    fn add(&mut self, set: SetSpec, prefix: u8, only_sip: bool, verdict: Verdict) {
+    fn add(
+        &mut self,
+        set: SetSpec,
+        counter: &'static str,
+        prefix: u8,
+        only_sip: bool,
+        verdict: Verdict,
+    ) {
         self.rules.push(Rule {
             set: set.name,
+            counter,
             key: set.key,
             prefix,
             only_sip,
             verdict,
         });
         self.sets.push(set);
+    }
+
+    /// The counters' names, once each, in the order of the rules.
+    pub fn counters(&self) -> Vec<&'static str> {
+        let mut all: Vec<&str> = self.rules.iter().map(|rule| rule.counter).collect();
+        // Those that share a counter stand together.
+        all.dedup();
+        all
     }
 
     /// How many elements this set may hold; 0 for one that has no elements of ours.
@@ -259,9 +326,9 @@ impl Ruleset {
 impl Display for Ruleset {
     /// As nft(8) reads it.
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        writeln!(f, "table inet {TABLE} {{")?;
-        for rule in &self.rules {
-            writeln!(f, "\tcounter {} {{\n\t}}\n", rule.set)?;
+        writeln!(f, "table inet {} {{", self.table)?;
+        for counter in self.counters() {
+            writeln!(f, "\tcounter {counter} {{\n\t}}\n")?;
         }
         for set in &self.sets {
             writeln!(f, "{set}")?;
@@ -321,7 +388,7 @@ impl Display for Rule {
             Verdict::Accept => "accept",
             Verdict::Drop => "drop",
         };
-        write!(f, " counter name \"{}\" {verdict}", self.set)
+        write!(f, " counter name \"{}\" {verdict}", self.counter)
     }
 }
 
@@ -352,9 +419,16 @@ mod tests {
     }
 
     #[test]
+    fn the_text_of_a_table_of_lists() {
+        let white: Vec<Cidr> = ["192.0.2.77", "::1"].map(|b| b.parse().unwrap()).to_vec();
+        let lengths = [(Key::V4, 20, 3), (Key::V4, 32, 500_000), (Key::V6, 48, 1)];
+        insta::assert_snapshot!(Ruleset::of_lists(LIST_TABLES[0], &white, &lengths));
+    }
+
+    #[test]
     fn each_set_of_a_change_stands_in_the_table() {
         let ruleset = Ruleset::new(&Settings::default());
-        for set in [Set::Jail, Set::Weak, Set::Listed] {
+        for set in [Set::Jail, Set::Weak] {
             for source in [Source::V4(1), Source::V6(1)] {
                 let name = set_of(set, source);
                 let spec = ruleset

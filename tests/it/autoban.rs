@@ -1,9 +1,12 @@
 //! AutoBan's daemon with the real kernel, in a network namespace of its own, and a stand-in for Asterisk's manager.
 
 mod acl;
+mod lists;
 mod pbx;
+mod webhook;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -24,6 +27,7 @@ struct Guard {
     child: Option<Child>,
     lines: Receiver<String>,
     heard: Vec<String>,
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl Guard {
@@ -35,6 +39,7 @@ impl Guard {
             child: None,
             lines: channel().1,
             heard: Vec::new(),
+            environment: Vec::new(),
         };
         guard.configure(pbx, conf);
         guard.file(
@@ -73,10 +78,15 @@ impl Guard {
     }
 
     fn start_as(&mut self, mut command: Command, arguments: &[&str]) {
+        for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
+            command.env_remove(proxy);
+            command.env_remove(proxy.to_ascii_uppercase());
+        }
         let mut child = command
             .args(["autoban", "run", "--root"])
             .arg(self.root.path())
             .args(arguments)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -106,6 +116,13 @@ impl Guard {
                 Err(_) => panic!("never said `{text}`; it said:\n{}", self.heard.join("\n")),
             }
         }
+    }
+
+    /// All that it said, up to its end.
+    fn all_lines(&mut self) -> String {
+        assert!(self.child.is_none(), "it may still say something");
+        self.heard.extend(self.lines.iter());
+        self.heard.join("\n")
     }
 
     fn signal(&self, signal: nix::sys::signal::Signal) {

@@ -214,7 +214,7 @@ fn why_says_it_in_words_in_json_and_by_its_exit_code() {
     127.0.0.1 counts as 127.0.0.1
     never banned: an address of this host
     ");
-    insta::assert_snapshot!(printed(&root, 0, &["why", "192.0.2.7", "--json"]), @r#"{"schema":1,"address":"192.0.2.7","verdict":"banned","standing":"stranger","white":null,"black":null,"jail":{"left_s":1199,"number":1,"why":"wrong password","comment":""},"parole":null,"network":null,"weak":null,"strong_events":0,"weak_events":0,"enough":10,"trusted_for_s":null}"#);
+    insta::assert_snapshot!(printed(&root, 0, &["why", "192.0.2.7", "--json"]), @r#"{"schema":1,"address":"192.0.2.7","verdict":"banned","standing":"stranger","white":null,"black":null,"jail":{"left_s":1199,"number":1,"why":"wrong password","comment":""},"parole":null,"network":null,"weak":null,"strong_events":0,"weak_events":0,"enough":10,"trusted_for_s":null,"lists":[]}"#);
 }
 
 #[test]

@@ -22,6 +22,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// After so long in peace the next repair comes at once.
 const PEACE: Duration = Duration::from_secs(600);
 
+/// What others removed.
+#[derive(Debug, Default)]
+pub struct Lost {
+    /// Bans, and who it was in words; told once until they are there again.
+    pub bans: Option<String>,
+    pub lists: bool,
+}
+
 #[derive(Debug)]
 pub enum Enforcement {
     Kernel(Box<Kernel>),
@@ -55,7 +63,6 @@ pub fn settings(config: &Config, white: &[Cidr], black: &[Cidr]) -> Settings {
             jail: most.saturating_mul(2),
             weak: most.saturating_mul(2),
             networks: most,
-            ..Caps::default()
         },
         white: white.to_vec(),
         black: black.to_vec(),
@@ -150,13 +157,15 @@ impl Enforcement {
         }
     }
 
-    /// Looks at what others did.
-    pub fn look(&mut self) {
+    /// Looks at what others did, and says who removed something.
+    pub fn look(&mut self) -> Lost {
+        let mut lost = Lost::default();
         let Enforcement::Kernel(kernel) = self else {
-            return;
+            return lost;
         };
         match kernel.firewall.changed_by_others() {
             Ok(seen) if seen.needs_repair() => {
+                lost.lists = seen.needs_lists();
                 let who = seen.program.as_deref().unwrap_or("another program");
                 let text = format!("`{who}` removed bans from the kernel's firewall");
                 if kernel.broken.is_none() {
@@ -168,11 +177,31 @@ impl Enforcement {
                         ),
                     };
                     say(WARNING, &format!("{text}; {then}"));
+                    lost.bans = Some(text.clone());
                 }
                 kernel.broken = Some(text);
             }
+            Ok(seen) if seen.needs_lists() => {
+                lost.lists = true;
+                let who = seen.program.as_deref().unwrap_or("another program");
+                say(
+                    WARNING,
+                    &format!(
+                        "`{who}` removed block lists from the kernel's firewall; they are loaded again"
+                    ),
+                );
+            }
             Ok(_) => {}
             Err(error) => kernel.fail(&error),
+        }
+        lost
+    }
+
+    /// The kernel's firewall, if bans are enforced there.
+    pub fn firewall(&mut self) -> Option<&mut Firewall> {
+        match self {
+            Enforcement::Kernel(kernel) => Some(&mut kernel.firewall),
+            _ => None,
         }
     }
 

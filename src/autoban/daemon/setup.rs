@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use super::manager::Door;
-use super::voice::{ERROR, WARNING, say};
+use super::voice::{ERROR, say};
+use super::webhook::Hook;
 use crate::asterisk::conf::Document;
 use crate::asterisk::generate::includes::Includes;
-use crate::autoban::config::{self, Config, Mistake};
+use crate::autoban::config::{self, Config, Key, Mistake, Webhook};
 use crate::autoban::ledger::Fact;
 use crate::autoban::legacy;
 use crate::config::paths::Paths;
@@ -59,21 +60,34 @@ pub fn read(paths: &Paths) -> Read {
     }
 }
 
-/// Tells the mistakes of a configuration, and which of its keys do nothing yet.
+/// Tells the mistakes of a configuration.
 pub fn tell_mistakes(found: &Read) {
     for mistake in &found.mistakes {
         say(ERROR, &mistake.to_string());
     }
-    let idle = [
-        ("webhook", found.config.webhook.is_some()),
-        ("import", !found.config.imports.is_empty()),
-    ];
-    for (key, _) in idle.iter().filter(|(_, is_set)| *is_set) {
-        say(
-            WARNING,
-            &format!("`{key}` of autoban.conf is not carried out yet"),
-        );
-    }
+}
+
+/// Where bans are told, and with which key. Nothing without an address, and nothing where its secret cannot be read: who
+/// asks for signatures would refuse what has none.
+pub fn hook(webhook: &Webhook, paths: &Paths) -> Option<Hook> {
+    let key = match &webhook.key {
+        None => None,
+        Some(Key::Given(text)) => Some(text.as_bytes().to_vec()),
+        Some(Key::InFile(path)) => match read_text(&paths.at(path)) {
+            Ok(text) => Some(text.trim_end_matches(['\r', '\n']).as_bytes().to_vec()),
+            Err(error) => {
+                say(
+                    ERROR,
+                    &format!(
+                        "{error}\nhint: until webhooksecret_file can be read, the webhook is not told"
+                    ),
+                );
+                return None;
+            }
+        },
+    };
+    let to = webhook.to.clone()?;
+    Some(Hook { to, key })
 }
 
 /// Where the manager is, and the secret: that of autoban.conf, else the one of manager.conf. Both are read anew for each

@@ -3,13 +3,17 @@
 //! Invariant: facts and kernel changes of a wake-up leave together, in the order in which they came about.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use tokio::time::Instant;
 
 use super::books::{self, Books};
 use super::enforcement::{Enforcement, settings};
+use super::errands::Errands;
 use super::fallback::Fallback;
+use super::herald;
+use super::lists::Lists;
 use super::manager::News;
 use super::surroundings::{self, Contacts};
 use super::voice::{ERROR, NOTICE, Voice, WARNING, say};
@@ -25,10 +29,32 @@ use crate::autoban::ledger::{Ledger, List, Note, Outcome};
 use crate::sys::clock::{Stopwatch, unix_millis};
 use crate::sys::notify;
 
+mod others;
 mod report;
 
 /// How often addresses, gateways and trunks are read again, in seconds.
 const REFRESH: u64 = 30;
+
+/// Counters that are there from the start, so that a monitor sees their zero; those of events come with the first event.
+const COUNTERS: [&str; 17] = [
+    "banned by hand",
+    "block lists fetched",
+    "block lists not fetched",
+    "evicted",
+    "freed by hand",
+    "gap milliseconds",
+    "gaps",
+    "hidden sources",
+    "hostile frames",
+    "jailed",
+    "kernel repairs",
+    "networks jailed",
+    "not banned for want of room",
+    "pardoned",
+    "released",
+    "trusted suspects",
+    "weak bans",
+];
 
 pub struct State {
     options: Options,
@@ -63,6 +89,8 @@ pub struct State {
     ticks: u64,
     events: HashMap<(Name, &'static str), u64>,
     counters: BTreeMap<&'static str, u64>,
+    pub errands: Errands,
+    pub lists: Lists,
 }
 
 impl State {
@@ -96,10 +124,12 @@ impl State {
             told: String::new(),
             ticks: 0,
             events: HashMap::new(),
-            counters: BTreeMap::new(),
+            counters: COUNTERS.iter().map(|name| (*name, 0)).collect(),
+            errands: Errands::default(),
+            lists: Lists::default(),
         };
         state.wake();
-        state.remember()?;
+        let journal = state.remember()?;
         state.wake();
         state.ledger.step(Meaning::Nothing, state.now);
         state.take_lists();
@@ -117,11 +147,16 @@ impl State {
             }
             None => state.switch_on(),
         }
+        // The bans come first: a journal of many is written for a while.
+        if let Some(directory) = journal {
+            state.begin_books(&directory)?;
+        }
+        state.send_errands();
         Ok(state)
     }
 
-    /// Reads the journal, or else what the predecessor left.
-    fn remember(&mut self) -> Result<(), DaemonError> {
+    /// Reads the journal, or else what the predecessor left. Says where the next one is to be written, if it is.
+    fn remember(&mut self) -> Result<Option<PathBuf>, DaemonError> {
         let directory = self.options.paths.state().join("autoban");
         if !self.options.dry_run {
             std::fs::create_dir_all(&directory).map_err(cannot("make the state directory"))?;
@@ -135,7 +170,7 @@ impl State {
                 );
                 say(ERROR, &problem);
                 self.disk = Some(problem);
-                return Ok(());
+                return Ok(None);
             }
         };
         let is_first = text.is_empty();
@@ -164,17 +199,22 @@ impl State {
                     &format!("{foreign}\nhint: until then nothing is written down"),
                 );
                 self.disk = Some(foreign.to_string());
-                return Ok(());
+                return Ok(None);
             }
         }
         if is_first {
             self.carry_over();
         }
         if self.options.dry_run {
-            return Ok(());
+            return Ok(None);
         }
+        Ok(Some(directory))
+    }
+
+    /// Begins the journal anew with all that is known.
+    fn begin_books(&mut self, directory: &Path) -> Result<(), DaemonError> {
         self.wake();
-        let books = Books::open(&directory, self.ledger.facts(), self.now);
+        let books = Books::open(directory, self.ledger.facts(), self.now);
         self.books = Some(books.map_err(cannot("start the journal's writer"))?);
         Ok(())
     }
@@ -253,6 +293,7 @@ impl State {
         let settings = self.settings();
         self.enforcement.rebuild(&settings, bans);
         self.fallback.note(&[], true);
+        self.lists.spare(&mut self.enforcement, &settings.white);
     }
 
     fn take_lists(&mut self) {
@@ -312,6 +353,7 @@ impl State {
             (true, None) => self.rebuild(),
             (false, Some(_)) => {}
         }
+        self.send_errands();
         say(NOTICE, "autoban.conf was read again");
         notify::send("READY=1");
         // A login keeps the rights that it began with. Before it goes off, Asterisk has to free everybody.
@@ -478,6 +520,7 @@ impl State {
             }
             self.fallback.look();
         }
+        self.load_lists();
         if let Some(books) = &mut self.books {
             match books.news() {
                 Some(Some(problem)) => {
@@ -531,11 +574,17 @@ impl State {
             let rendered = acl::render(&ledger.project(now), &black, &self.never(), acl::MOST);
             self.fallback.write(now, rendered);
         }
+        self.lists.advance(&mut self.enforcement, self.now);
         let prefix = match self.options.dry_run {
             true => "dry run: ",
             false => "",
         };
         self.voice.tell(&out.notes, prefix);
+        for note in &out.notes {
+            if let Some(event) = herald::of(note, self.config.webhook.weak, self.now) {
+                self.errands.tell(event);
+            }
+        }
         if let Some(books) = &mut self.books {
             books.append(out.facts, self.now);
         }

@@ -58,7 +58,7 @@ fn words(note: &Note) -> Option<(u8, String)> {
             record,
             trusted,
         } => {
-            let time = span(record.since, record.until);
+            let time = span_between(record.since, record.until);
             let kind = record.kind.words();
             let again = match record.level {
                 1 => String::new(),
@@ -78,7 +78,7 @@ fn words(note: &Note) -> Option<(u8, String)> {
             WARNING,
             format!(
                 "closed SIP over UDP to {source} for {}: {}, which can be forged",
-                span(record.since, record.until),
+                span_between(record.since, record.until),
                 record.kind.words()
             ),
         ),
@@ -86,7 +86,7 @@ fn words(note: &Note) -> Option<(u8, String)> {
             WARNING,
             format!(
                 "jailed the network {network} for {}: many of it were jailed",
-                span(record.since, record.until)
+                span_between(record.since, record.until)
             ),
         ),
         Note::Released { source, .. } => (NOTICE, format!("released {source}, on parole")),
@@ -131,13 +131,16 @@ fn name(set: Set) -> &'static str {
     match set {
         Set::Jail => "the jail",
         Set::Weak => "weak bans",
-        Set::Listed => "imported lists",
     }
 }
 
 /// From one moment to another, in the words of the configuration.
-fn span(from: i64, to: i64) -> String {
-    let seconds = u64::try_from(to.saturating_sub(from)).unwrap_or(0) / 1000;
+fn span_between(from: i64, to: i64) -> String {
+    span(u64::try_from(to.saturating_sub(from)).unwrap_or(0) / 1000)
+}
+
+/// Seconds in the words of the configuration.
+pub fn span(seconds: u64) -> String {
     let text: String = [(86_400, 'd'), (3600, 'h'), (60, 'm'), (1, 's')]
         .iter()
         .scan(seconds, |left, (unit, letter)| {

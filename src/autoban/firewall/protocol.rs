@@ -325,7 +325,7 @@ fn expressions(w: &mut Writer, rule: &Rule) {
     }
     expression(w, "objref", |w| {
         w.number(1, COUNTER);
-        w.text(2, rule.set);
+        w.text(2, rule.counter);
     });
     let code = match rule.verdict {
         Verdict::Drop => 0,
@@ -376,23 +376,51 @@ fn lookup(writer: &mut Writer, set: &str) {
 pub fn rebuild(
     writer: &mut Writer,
     sequence: u32,
-    name: &str,
     ruleset: &Ruleset,
     count: impl Fn(&str) -> Count,
 ) {
-    // To delete what may be missing: add it first.
+    begin(writer, sequence, ruleset);
+    finish(writer, sequence, ruleset, count);
+}
+
+/// The first half of a table: its sets, in place of a table of that name. Nothing asks them yet.
+pub fn begin(writer: &mut Writer, sequence: u32, ruleset: &Ruleset) {
+    let name = ruleset.table;
+    remove_table(writer, sequence, name);
     table(writer, NEWTABLE, CREATE, sequence, name);
-    table(writer, DELTABLE, 0, sequence, name);
-    table(writer, NEWTABLE, CREATE, sequence, name);
-    for rule in &ruleset.rules {
-        counter(writer, sequence, name, rule.set, count(rule.set));
-    }
     for (id, spec) in (1..).zip(&ruleset.sets) {
         set(writer, sequence, name, id, spec);
         fixed_elements(writer, sequence, name, spec);
+    }
+}
+
+/// The second half: counters and rules, which make it filter.
+pub fn finish(
+    writer: &mut Writer,
+    sequence: u32,
+    ruleset: &Ruleset,
+    count: impl Fn(&str) -> Count,
+) {
+    let name = ruleset.table;
+    for called in ruleset.counters() {
+        counter(writer, sequence, name, called, count(called));
     }
     chain(writer, sequence, name);
     for spec in &ruleset.rules {
         rule(writer, sequence, name, spec);
     }
+}
+
+/// Removes a table that may be missing: to delete it, it is added first.
+pub fn remove_table(writer: &mut Writer, sequence: u32, name: &str) {
+    table(writer, NEWTABLE, CREATE, sequence, name);
+    table(writer, DELTABLE, 0, sequence, name);
+}
+
+/// Empties a set.
+pub fn flush_set(writer: &mut Writer, sequence: u32, table: &str, set: &str) {
+    message(writer, DELSETELEM, 0, sequence, |w| {
+        w.text(ATTRIBUTE_TABLE, table);
+        w.text(2, set);
+    });
 }

@@ -9,7 +9,7 @@ use super::protocol::{
     ATTRIBUTE_ELEMENTS, ATTRIBUTE_GENERATION_PROGRAM, ATTRIBUTE_TABLE, DELSETELEM, GROUP, NEWGEN,
     NEWSETELEM, inet_body, kind_of,
 };
-use crate::autoban::ruleset::TABLE;
+use crate::autoban::ruleset::{LIST_TABLES, TABLE};
 use crate::sys::netlink::message::{attribute, attributes, messages, text};
 use crate::sys::netlink::{Received, Socket};
 
@@ -23,11 +23,18 @@ pub struct ByOthers {
     /// Elements that were added, or given another time.
     pub added: usize,
     pub removed: usize,
+    /// The table of the block lists lost something, or another one has its name.
+    pub lists: bool,
     /// More happened than could be told.
     pub lost: bool,
 }
 
 impl ByOthers {
+    /// Whether listed addresses may be missing, so that the block lists must be loaded again.
+    pub fn needs_lists(&self) -> bool {
+        self.lists || self.lost
+    }
+
     /// Whether bans may be missing, so that the table must be rebuilt from memory.
     pub fn needs_repair(&self) -> bool {
         self.structure || self.removed > 0 || self.lost
@@ -89,10 +96,18 @@ fn note(datagram: &[u8], touched: &mut bool, seen: &mut ByOthers) {
         let Some(body) = inet_body(message.body) else {
             continue;
         };
-        if attribute(body, ATTRIBUTE_TABLE).map(text).as_deref() != Some(TABLE) {
+        let table = attribute(body, ATTRIBUTE_TABLE)
+            .map(text)
+            .unwrap_or_default();
+        let is_lists = LIST_TABLES.contains(&table.as_str());
+        if table != TABLE && !is_lists {
             continue;
         }
         *touched = true;
+        if is_lists {
+            seen.lists |= kind != NEWSETELEM;
+            continue;
+        }
         let elements =
             || attribute(body, ATTRIBUTE_ELEMENTS).map_or(0, |list| attributes(list).count());
         match kind {
@@ -152,6 +167,16 @@ mod tests {
             by(w, "dockerd");
         });
         assert_eq!(seen, ByOthers::default());
+    }
+
+    #[test]
+    fn the_table_of_the_lists_is_told_apart() {
+        let seen = seen(|w| {
+            protocol::table(w, DELTABLE, 0, 0, LIST_TABLES[1]);
+            by(w, "nft");
+        });
+        assert!(seen.needs_lists() && !seen.needs_repair());
+        assert_eq!(seen.program.as_deref(), Some("nft"));
     }
 
     #[test]

@@ -103,7 +103,17 @@ pub struct Facts {
     #[serde(default)]
     trusted_until: Option<i64>,
     #[serde(default)]
+    lists: Vec<OnList>,
+    #[serde(default)]
     now: i64,
+}
+
+/// An imported block list that holds the address.
+#[derive(Debug, Deserialize)]
+struct OnList {
+    from: String,
+    entry: Cidr,
+    until: i64,
 }
 
 /// What `why --json` prints.
@@ -129,6 +139,16 @@ pub struct Why {
     weak_events: u32,
     enough: u32,
     trusted_for_s: Option<u64>,
+    /// The imported block lists that hold it.
+    lists: Vec<Listing>,
+}
+
+/// An imported block list, as `--json` has it.
+#[derive(Debug, Serialize)]
+struct Listing {
+    from: String,
+    entry: Cidr,
+    left_s: u64,
 }
 
 /// One ban, as `--json` has it.
@@ -157,7 +177,10 @@ impl Facts {
     /// What happens to its packets; the white list wins.
     pub fn verdict(&self) -> Verdict {
         let is_in_jail = self.offender.as_ref().is_some_and(|o| o.until > self.now);
-        let is_banned = is_in_jail || self.network.is_some() || self.black.is_some();
+        // This host and its gateway are on the kernel's white list, too.
+        let is_spared = matches!(self.standing.as_str(), "own" | "gateway");
+        let is_listed = !self.lists.is_empty() && !is_spared;
+        let is_banned = is_in_jail || self.network.is_some() || self.black.is_some() || is_listed;
         match (is_banned, self.weak_ban.is_some()) {
             _ if self.white.is_some() => Verdict::Free,
             (true, _) => Verdict::Banned,
@@ -187,10 +210,17 @@ impl Facts {
             Some(record) => (None, Some(offence(record, record.parole_until))),
             None => (None, None),
         };
+        let verdict = self.verdict();
+        let listing = |list: OnList| Listing {
+            left_s: left(list.until),
+            from: list.from,
+            entry: list.entry,
+        };
         Why {
+            lists: self.lists.into_iter().map(listing).collect(),
             address: self.address,
             name,
-            verdict: self.verdict(),
+            verdict,
             jail: jailed,
             parole: paroled,
             network: self.network.as_ref().map(span),
@@ -250,6 +280,23 @@ mod tests {
             verdict(&[ban("2001:db8::1")], "2001:db8::ffff"),
             Verdict::Banned
         );
+    }
+
+    #[test]
+    fn who_is_on_a_block_list_is_banned_unless_it_is_spared() {
+        let of = |standing: &str, white: Option<&str>| {
+            let list = serde_json::json!({"from": "/x", "entry": "192.0.2.0/24", "until": NOW});
+            let facts = serde_json::json!({
+                "address": "192.0.2.7", "standing": standing, "white": white, "lists": [list]
+            });
+            let facts: Facts = serde_json::from_value(facts).unwrap();
+            facts.verdict()
+        };
+        assert_eq!(of("stranger", None), Verdict::Banned);
+        assert_eq!(of("trusted", None), Verdict::Banned);
+        assert_eq!(of("whitelisted", Some("192.0.2.7")), Verdict::Free);
+        assert_eq!(of("own", None), Verdict::Free);
+        assert_eq!(of("gateway", None), Verdict::Free);
     }
 
     #[test]

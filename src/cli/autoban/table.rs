@@ -3,7 +3,7 @@
 //! Pure. Names and comments come from elsewhere: whatever could move a cursor or turn a line around is shown as its number.
 
 use super::entry::{Entry, Listed};
-use crate::autoban::control::Status;
+use crate::autoban::control::{ImportStatus, Status, WebhookStatus};
 
 /// Every line fits into this.
 const WIDTH: usize = 80;
@@ -184,6 +184,12 @@ pub fn status(status: &Status) -> String {
         text.push_str(&format!("Problem: {}\n", shown(first)));
         lines.for_each(|line| text.push_str(&format!("  {}\n", shown(line))));
     }
+    for import in &status.imports {
+        text.push_str(&import_lines(import));
+    }
+    if let Some(hook) = &status.webhook {
+        text.push_str(&webhook_lines(hook));
+    }
     let names = [
         ("watch", "watched"),
         ("offenders", "in jail and on parole"),
@@ -213,6 +219,52 @@ pub fn status(status: &Status) -> String {
         for (name, count) in &table {
             text.push_str(&format!("{name:<width$} {count:>12}\n"));
         }
+    }
+    text
+}
+
+fn import_lines(import: &ImportStatus) -> String {
+    let mut text = format!("Block list: {}\n", shown(&import.from));
+    let left_out = match import.left_out {
+        0 => String::new(),
+        count => format!(", {count} lines left out"),
+    };
+    match (&import.fetched, import.left_s) {
+        (Some(fetched), 1..) => text.push_str(&format!(
+            "  {} entries{left_out}, fetched {}, for {}\n",
+            import.entries,
+            shown(fetched),
+            span(import.left_s)
+        )),
+        (Some(fetched), 0) => {
+            text.push_str(&format!("  over; last fetched {}\n", shown(fetched)));
+        }
+        (None, _) => text.push_str("  not fetched yet\n"),
+    }
+    if let Some(error) = &import.error {
+        text.push_str(&format!("  {}\n", shown(error)));
+    }
+    text
+}
+
+fn webhook_lines(hook: &WebhookStatus) -> String {
+    let mut text = format!("Webhook: {}, {} requests\n", shown(&hook.to), hook.requests);
+    let counts = [
+        (hook.failures, "failed attempts"),
+        (hook.waiting, "events wait"),
+        (hook.omitted, "events left out"),
+        (hook.lost, "events given up"),
+    ];
+    let some = counts.iter().filter(|(count, _)| *count > 0);
+    let some: Vec<String> = some
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if !some.is_empty() {
+        text.push_str(&format!("  {}\n", some.join(", ")));
+    }
+    if let Some(error) = &hook.error {
+        let first = error.lines().next().unwrap_or_default();
+        text.push_str(&format!("  {}\n", shown(first)));
     }
     text
 }
@@ -335,6 +387,29 @@ mod tests {
             hidden_behind: Some("172.17.0.1".parse().unwrap()),
             counts: serde_json::json!({"watch": 3, "offenders": 2, "later": 1}),
             counters: vec![("events".to_owned(), 20_000), ("gaps".to_owned(), 1)],
+            imports: vec![
+                ImportStatus {
+                    from: "https://example.org/list\u{1b}.txt".to_owned(),
+                    entries: 1200,
+                    left_out: 2,
+                    fetched: Some("2026-01-01T00:00:00.000Z".to_owned()),
+                    left_s: 43_000,
+                    error: None,
+                },
+                ImportStatus {
+                    from: "/srv/list.txt".to_owned(),
+                    error: Some("cannot read `/srv/list.txt`".to_owned()),
+                    ..ImportStatus::default()
+                },
+            ],
+            webhook: Some(WebhookStatus {
+                to: "https://example.org".to_owned(),
+                requests: 7,
+                failures: 2,
+                waiting: 3,
+                error: Some("https://example.org: the connection is refused".to_owned()),
+                ..WebhookStatus::default()
+            }),
             ..Status::default()
         };
         insta::assert_snapshot!(status(&it));

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::State;
 use crate::autoban::control::{Reply, Request, SCHEMA, Status};
 use crate::autoban::daemon::enforcement::Enforcement;
+use crate::autoban::daemon::herald;
 use crate::autoban::daemon::voice::hidden;
 use crate::autoban::evidence::Meaning;
 use crate::autoban::ledger::Note;
@@ -38,6 +39,7 @@ impl State {
         let gateway = self.ledger.hidden_behind();
         all.extend(gateway.map(|gateway| first(&hidden(gateway))));
         all.extend(self.disk.as_deref().map(first));
+        all.extend(self.lists.problems(self.now));
         all
     }
 
@@ -82,13 +84,34 @@ impl State {
             }
             Request::Why { address } => {
                 let why = self.ledger.why(*address, self.now);
-                Reply::Why {
-                    text: why.to_string(),
-                    facts: serde_json::to_value(&why).unwrap_or_default(),
+                let mut text = why.to_string();
+                let mut facts = serde_json::to_value(&why).unwrap_or_default();
+                let lists = self.lists.find(*address, self.now);
+                for list in &lists {
+                    text.push_str(&list.line(self.now));
                 }
+                if let (Some(facts), Ok(lists)) =
+                    (facts.as_object_mut(), serde_json::to_value(&lists))
+                {
+                    facts.insert("lists".to_owned(), lists);
+                }
+                Reply::Why { text, facts }
             }
             Request::Manual { order } => {
+                // What is over by now was freed by nobody's hand.
+                self.step(Meaning::Nothing);
                 let out = self.ledger.manual(order, self.now);
+                for fact in &out.facts {
+                    let Some(event) = herald::by_hand(fact, self.now) else {
+                        continue;
+                    };
+                    let counter = match event.event {
+                        herald::RELEASED => "freed by hand",
+                        _ => "banned by hand",
+                    };
+                    *self.counters.entry(counter).or_default() += 1;
+                    self.errands.tell(event);
+                }
                 let changed = out.facts.len();
                 let skipped = |note: &Note| match note {
                     Note::Skipped { cidr, why } => Some(format!("{cidr}: {why}")),
@@ -148,6 +171,8 @@ impl State {
             hidden_behind: self.ledger.hidden_behind(),
             counts: serde_json::to_value(self.ledger.counts()).unwrap_or_default(),
             counters,
+            imports: self.lists.status(self.now),
+            webhook: self.errands.webhook(),
         }
     }
 }
