@@ -26,6 +26,9 @@ struct ServeArgs {
     /// Listen here when PID 1 has passed no socket
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// Where the dialplan hands texts in by FastAGI
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:4573")]
+    agi: SocketAddr,
     #[command(flatten)]
     root: RootArgs,
 }
@@ -40,6 +43,7 @@ fn serve(args: &ServeArgs) -> ExitCode {
     let options = Options {
         paths: args.root.paths(),
         listen: args.listen,
+        agi: Some(args.agi),
     };
     let out = Output::new(false);
     match daemon::run(&options) {
