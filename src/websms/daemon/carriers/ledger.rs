@@ -99,7 +99,14 @@ impl Ledger {
         if let Some(item) = self.items.get(&id)
             && let Some(lane) = self.lanes.get_mut(&item.interface)
         {
-            let _ = lane.step(&item.pair, &id, &Event::Cancel, 0);
+            // Whatever it waits for. At the moment 0 nobody else gets a turn.
+            let refused = Event::Verdict {
+                verdict: Verdict::Refused,
+                jitter: 0,
+            };
+            for event in [Event::Cancel, refused] {
+                let _ = lane.step(&item.pair, &id, &event, 0);
+            }
         }
         self.items.remove(&id);
     }
