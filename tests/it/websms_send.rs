@@ -399,7 +399,7 @@ const KEYED: &str = r#"
 url = "https://carrier.example/send"
 format = "json"
 id = ["id"]
-idempotency_header = "Idempotency-Key"
+idempotency-header = "Idempotency-Key"
 
 [outgoing.document]
 text = "{text}"

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::exchange::Outcome;
@@ -142,14 +142,13 @@ impl Carriers {
 
     /// Writes down, then sends, then tells the senders.
     async fn carry_out(&mut self, mut work: Work) {
+        let mut became = Vec::new();
         while !work.changes.is_empty() {
             let written = self.office.spool.record(work.changes.clone()).await;
             match written {
                 Ok(states) => {
                     self.office.report(PART, None);
-                    for (change, state) in work.changes.iter().zip(states) {
-                        tell(change.id, state, &change.detail);
-                    }
+                    became = states;
                     break;
                 }
                 // It was erased: the others are not to suffer for it.
@@ -172,18 +171,27 @@ impl Carriers {
         for id in work.ended {
             notice::send(&self.office, id).await;
         }
+        for (change, state) in work.changes.iter().zip(became) {
+            tell(change.id, state, &change.detail);
+        }
     }
 
-    async fn done(&mut self, done: Result<(Id, Outcome), tokio::task::JoinError>) {
-        match done {
-            Ok((id, outcome)) => {
-                let jitter = exchange::jitter();
-                let work = self.ledger.done(id, outcome, jitter, clock::unix_millis());
-                self.carry_out(work).await;
+    /// What has come back by now is written down together.
+    async fn done(&mut self, first: Result<(Id, Outcome), JoinError>) {
+        let mut work = Work::default();
+        let mut next = Some(first);
+        while let Some(done) = next {
+            match done {
+                Ok((id, outcome)) => {
+                    let (jitter, now) = (exchange::jitter(), clock::unix_millis());
+                    work.append(self.ledger.done(id, outcome, jitter, now));
+                }
+                // The message stays as under way, and is unknown after the next start.
+                Err(error) => say(ERROR, &format!("a request to a carrier ended: {error}")),
             }
-            // The message stays as under way, and is unknown after the next start.
-            Err(error) => say(ERROR, &format!("a request to a carrier ended: {error}")),
+            next = self.under_way.try_join_next();
         }
+        self.carry_out(work).await;
     }
 
     async fn obey(&mut self, order: Order) {
@@ -205,12 +213,11 @@ impl Carriers {
         };
         let done = match work {
             Ok(work) => {
-                let state = work
-                    .changes
-                    .first()
-                    .map_or(State::Queued, |change| change.state);
                 self.carry_out(work).await;
-                Ok(state)
+                Ok(match is_retry {
+                    true => State::Queued,
+                    false => State::Cancelled,
+                })
             }
             Err(why) => Err(why),
         };
