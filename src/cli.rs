@@ -135,11 +135,17 @@ fn variables_help() -> String {
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
+    #[cfg(feature = "services")]
+    if let Some(message) = websms::hand_in::asked(std::env::args_os()) {
+        return websms::hand_in::run(&message);
+    }
     let called_as = std::env::args_os().next().unwrap_or_default();
     match Path::new(&called_as).file_name().and_then(OsStr::to_str) {
         Some("sv") => return sv::run(std::env::args().skip(1)),
         #[cfg(feature = "services")]
         Some("autoban") => return autoban::run_alone(std::env::args_os()),
+        #[cfg(feature = "services")]
+        Some("websms") => return websms::run_alone(std::env::args_os()),
         _ => {}
     }
     let cli = match Cli::try_parse() {

@@ -7,13 +7,17 @@
 //! A webhook goes through `source` (who sent it), `door` (which interface it is for), `verify` (whether it is the carrier's)
 //! and `extract` (what it says); `request` is what they look at, `body` makes a `document` of it and `path` finds its way
 //! there. `outgoing` writes requests and judges answers, `number` and `segments` know numbers and lengths, `delivery` is a
-//! message's life, and `hep` reads the phones' answers. Those rooms are pure; `spool` keeps the messages on
+//! message's life, and `hep` reads the phones' answers. `choose` finds the interface for a message that a program hands in by
+//! the words of `control` or of `agi`. Those rooms are pure; `spool` keeps the messages on
 //! disk, and `daemon` brings all of it together.
 //!
 //! Invariant: nothing that came from outside reaches Asterisk, a log or a shell but as a value of a typed field.
 
+pub mod agi;
 pub mod body;
+pub mod choose;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod delivery;
 pub mod document;

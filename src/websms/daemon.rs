@@ -32,6 +32,8 @@ pub struct Options {
     pub paths: Paths,
     /// Where to listen when PID 1 has passed no socket.
     pub listen: Option<SocketAddr>,
+    /// Where the dialplan hands texts in by FastAGI.
+    pub agi: Option<SocketAddr>,
 }
 
 /// Why it does not run.
@@ -75,16 +77,19 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
 
     let config = setup::read(&options.paths);
     let (spool, handle) = setup::open_spool(&options.paths, &config)?;
-    let office = Arc::new(Office::new(options.paths.clone(), spool, config));
+    let mut office = Office::new(options.paths.clone(), spool, config);
+    office.agi = options.agi;
+    let office = Arc::new(office);
     let doors = server::open(options).map_err(cannot("listen"))?;
     let desk = desk::open(&office).map_err(cannot("listen on the control socket"))?;
     let mut serving = vec![
         tokio::spawn(server::serve(doors, Arc::clone(&office))),
         tokio::spawn(desk::serve(desk, Arc::clone(&office))),
+        // It waits for the answers of carriers who have a message already.
+        tokio::spawn(carriers::run(Arc::clone(&office))),
     ];
     let working = [
         tokio::spawn(phones::run(Arc::clone(&office))),
-        tokio::spawn(carriers::run(Arc::clone(&office))),
         tokio::spawn(Office::pass_news_on(Arc::clone(&office))),
     ];
     notify::send_surely("READY=1");
@@ -122,4 +127,11 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
     working.iter().for_each(tokio::task::JoinHandle::abort);
     let closed = tokio::task::spawn_blocking(move || handle.close()).await;
     closed.map_err(|e| cannot("close the spool")(io::Error::other(e)))
+}
+
+/// Letters and digits that nobody can guess.
+fn mark() -> io::Result<String> {
+    let mut bytes = [0; 12];
+    getrandom::getrandom(&mut bytes).map_err(|e| io::Error::other(e.to_string()))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

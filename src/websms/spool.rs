@@ -24,7 +24,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::delivery::{DAY, HOUR, Leg, Moment, State};
 use super::message::{Part, Receipt};
-pub use id::Id;
+pub use id::{Id, NoId};
 pub use reader::{Counts, Filter, History, Message, Reader};
 use writer::{Order, Writer};
 
@@ -140,6 +140,8 @@ pub struct Transition {
     /// The carrier's id, once it is known.
     pub provider_id: Option<String>,
     pub endpoint: Option<String>,
+    /// The interface that takes an outgoing message over.
+    pub interface: Option<String>,
     /// For people: the response, the carrier's word.
     pub detail: String,
 }
@@ -155,6 +157,7 @@ impl Transition {
             legs: Vec::new(),
             provider_id: None,
             endpoint: None,
+            interface: None,
             detail: String::new(),
         }
     }

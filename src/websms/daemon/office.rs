@@ -1,10 +1,12 @@
 //! What the parts of the daemon share: the spool, the configuration in force, and the words that wake them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
+use super::carriers::Order;
 use crate::config::paths::Paths;
 use crate::websms::config::Config;
 use crate::websms::spool::Spool;
@@ -21,12 +23,18 @@ pub struct Office {
     pub for_phones: Notify,
     /// There may be something new for carriers.
     pub for_carriers: Notify,
+    /// What people order about messages to carriers.
+    pub orders: mpsc::Sender<Order>,
+    ordered: Mutex<Option<mpsc::Receiver<Order>>>,
+    /// Where the dialplan finds us.
+    pub agi: Option<SocketAddr>,
     /// What is not well, by part.
     problems: Mutex<BTreeMap<&'static str, String>>,
 }
 
 impl Office {
     pub fn new(paths: Paths, spool: Spool, config: Config) -> Office {
+        let (orders, ordered) = mpsc::channel(16);
         Office {
             paths,
             spool,
@@ -34,8 +42,16 @@ impl Office {
             closing: watch::Sender::new(false),
             for_phones: Notify::new(),
             for_carriers: Notify::new(),
+            orders,
+            ordered: Mutex::new(Some(ordered)),
+            agi: None,
             problems: Mutex::default(),
         }
+    }
+
+    /// The other end of `orders`, once.
+    pub fn take_orders(&self) -> Option<mpsc::Receiver<Order>> {
+        self.ordered.lock().ok()?.take()
     }
 
     /// The configuration in force.

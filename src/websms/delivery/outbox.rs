@@ -1,10 +1,11 @@
 //! The messages for one carrier's interface: in order for each pair, and no faster than the carrier takes them.
 //!
-//! Pure. Invariant: of one pair one message is under way at most, and it is the oldest that the carrier has not taken.
+//! Pure. What is under way when the process dies may or may not have been taken: `most` bounds how many that can be.
+//! Invariant: of one pair one message is under way at most, and it is the oldest that the carrier has not taken.
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Bucket, Effect, Event, Moment, Outgoing};
+use super::{Bucket, Effect, Event, Moment, Outgoing, State};
 
 /// Sender and recipient.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +18,8 @@ pub struct Pair {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outbox<Id> {
     bucket: Bucket,
+    /// So many are under way at most.
+    most: usize,
     /// When the bucket has a token again, if it was found empty.
     refilled: Option<Moment>,
     lines: BTreeMap<Pair, VecDeque<(Id, Outgoing)>>,
@@ -26,9 +29,28 @@ impl<Id: Clone + Ord> Outbox<Id> {
     pub fn new(bucket: Bucket) -> Outbox<Id> {
         Outbox {
             bucket,
+            most: usize::MAX,
             refilled: None,
             lines: BTreeMap::new(),
         }
+    }
+
+    /// From now on so many are under way at most.
+    pub fn at_most(&mut self, most: usize) {
+        self.most = most;
+    }
+
+    /// From now on it goes at this pace.
+    pub fn go_at(&mut self, bucket: Bucket) {
+        self.bucket = bucket;
+        self.refilled = None;
+    }
+
+    fn under_way(&self) -> usize {
+        let heads = self.lines.values().filter_map(VecDeque::front);
+        heads
+            .filter(|(_, message)| message.state() == State::Sending)
+            .count()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -44,6 +66,7 @@ impl<Id: Clone + Ord> Outbox<Id> {
     pub fn deadline(&self) -> Option<Moment> {
         let heads = self.lines.values().filter_map(VecDeque::front);
         let ready = heads.filter_map(|(_, message)| message.ready_at()).min();
+        let ready = ready.filter(|_| self.under_way() < self.most);
         let ready = ready.map(|at| self.refilled.map_or(at, |refilled| at.max(refilled)));
         let all = self.lines.values().flatten();
         let expires = all.filter_map(|(_, message)| message.deadline()).min();
@@ -95,6 +118,7 @@ impl<Id: Clone + Ord> Outbox<Id> {
         if self.refilled.is_some() {
             return;
         }
+        let mut room = self.most.saturating_sub(self.under_way());
         let heads = self.lines.values_mut().filter_map(VecDeque::front_mut);
         let mut ready: Vec<_> = heads
             .filter(|(_, message)| message.ready_at().is_some_and(|at| at <= now))
@@ -105,10 +129,14 @@ impl<Id: Clone + Ord> Outbox<Id> {
             if message.deadline().is_some_and(|at| at <= now) {
                 continue;
             }
+            if room == 0 {
+                return;
+            }
             if let Err(at) = self.bucket.take(now) {
                 self.refilled = Some(at);
                 return;
             }
+            room -= 1;
             let effects = message.step(Event::Turn, now);
             out.extend(effects.into_iter().map(|effect| (id.clone(), effect)));
         }

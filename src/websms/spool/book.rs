@@ -174,7 +174,7 @@ impl Book<'_> {
         let redact = self.limits.redact && (is_done(change.state) || (is_old && !is_open));
         let mut update = self.connection.prepare_cached(
             "UPDATE message SET state = ?2, changed = ?3, next = ?4, tries = ?5, detail = ?6, endpoint = coalesce(?7, endpoint),
-             body = iif(?8, '', body), media = iif(?8, NULL, media) WHERE number = ?1",
+             body = iif(?8, '', body), media = iif(?8, NULL, media), interface = coalesce(?9, interface) WHERE number = ?1",
         )?;
         update.execute(params![
             of.number,
@@ -185,6 +185,7 @@ impl Book<'_> {
             change.detail,
             change.endpoint,
             redact,
+            change.interface,
         ])?;
         if let Some(provider_id) = &change.provider_id {
             // A carrier that gives an id twice keeps the first message's receipts.
