@@ -66,14 +66,21 @@ fn request(turn: u64, number: u64) -> String {
 
 /// Asks and waits for the whole answer; its status must be good.
 async fn exchange(stream: &mut TcpStream, request: &str, buffer: &mut Vec<u8>) {
-    stream.write_all(request.as_bytes()).await.expect("it is sent");
+    stream
+        .write_all(request.as_bytes())
+        .await
+        .expect("it is sent");
     buffer.clear();
     loop {
         stream.read_buf(buffer).await.expect("an answer");
         let Some(head) = buffer.windows(4).position(|end| end == b"\r\n\r\n") else {
             continue;
         };
-        assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(buffer));
+        assert!(
+            buffer.starts_with(b"HTTP/1.1 200"),
+            "{}",
+            String::from_utf8_lossy(buffer)
+        );
         let text = String::from_utf8_lossy(&buffer[..head]).to_lowercase();
         let length = text.split("content-length: ").nth(1);
         let length = length.and_then(|rest| rest.split("\r\n").next()?.parse::<usize>().ok());
@@ -139,7 +146,10 @@ fn cpu(server: &Child) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.id())).unwrap_or_default();
     let after = stat.rsplit(')').next().unwrap_or_default();
     let ticks = after.split_whitespace().skip(11).take(2);
-    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+    ticks
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum::<f64>()
+        / 100.0
 }
 
 fn turn(command: &mut Command, turn: u64, length: Duration) -> Turn {
@@ -155,7 +165,12 @@ fn turn(command: &mut Command, turn: u64, length: Duration) -> Turn {
     let cpu = cpu(&server) * 1e6 / requests.len() as f64;
     server.kill().expect("it runs");
     server.wait().expect("it ends");
-    Turn { rate, requests, memory, cpu }
+    Turn {
+        rate,
+        requests,
+        memory,
+        cpu,
+    }
 }
 
 fn ours(directory: &Path) -> Command {
@@ -270,10 +285,25 @@ fn main() -> ExitCode {
     let mut report = Report::new("websms");
     report.note("connections", CONNECTIONS.into());
     report.note("generator", "this program, on the same cores".into());
-    report.note("peer", "the same HTTP server, append and one fdatasync for all who wait".into());
-    report.bar("time_per_webhook_64_connections", "us", &times, Some(&floors), 66.7);
+    report.note(
+        "peer",
+        "the same HTTP server, append and one fdatasync for all who wait".into(),
+    );
+    report.bar(
+        "time_per_webhook_64_connections",
+        "us",
+        &times,
+        Some(&floors),
+        66.7,
+    );
     report.bar("webhook_p50_64_connections", "ms", &middle, None, 10.0);
-    report.bar("webhook_p99_64_connections", "ms", &slow, Some(&slow_floors), 20.0);
+    report.bar(
+        "webhook_p99_64_connections",
+        "ms",
+        &slow,
+        Some(&slow_floors),
+        20.0,
+    );
     report.bar("memory_under_load", "MB", &resident, None, 24.0);
     report.finish()
 }

@@ -29,6 +29,8 @@ use crate::websms::spool::{Direction, Limits, New, SpoolError};
 
 /// For the body of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// For the disk. Every carrier has given up by then; a disk that hangs is not to take all seats.
+const SLOWEST_DISK: Duration = Duration::from_secs(15);
 /// What stands for a header's value that is no text. It must not be left out: then another of its name would count.
 const NO_TEXT: &str = "\u{fffd}";
 
@@ -208,8 +210,8 @@ impl Counter {
             (0, count) => Some(format!("{count} receipts")),
             (some, count) => Some(format!("{some} messages, {count} receipts")),
         };
-        let stored = self.store(entrance, messages, receipts).await;
-        match stored {
+        let stored = timeout(SLOWEST_DISK, self.store(entrance, messages, receipts)).await;
+        match stored.unwrap_or(Err(SpoolError::Busy)) {
             Ok(is_new) => {
                 self.has_no_trouble();
                 let one = if is_new {
