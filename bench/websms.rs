@@ -161,7 +161,7 @@ fn turn(command: &mut Command, turn: u64, length: Duration) -> Turn {
         .spawn()
         .expect("a server");
     let (rate, requests) = drive(address, turn, length);
-    let memory = memory(&server, "VmHWM:");
+    let memory = memory(&server, "VmHWM");
     let cpu = cpu(&server) * 1e6 / requests.len() as f64;
     server.kill().expect("it runs");
     server.wait().expect("it ends");
