@@ -106,6 +106,7 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
                 office.reconfigure(setup::read(&options.paths));
                 say(NOTICE, "websms.conf was read again");
                 notify::send("READY=1");
+                pulse.reset_immediately();
             }
             _ = pulse.tick() => {
                 let line = office.line();

@@ -13,7 +13,8 @@ pub struct Request<'a> {
     pub method: &'a str,
     /// Path and query as they stand in the request's first line.
     pub target: &'a str,
-    /// In the order in which they came. A header whose value is not UTF-8 is left out by the server.
+    /// Those of one name in the order in which they came. A value that is not UTF-8 is one replacement character: a header that
+    /// is left out would leave the word to another of its name.
     pub headers: &'a [(&'a str, &'a str)],
     pub body: &'a [u8],
 }

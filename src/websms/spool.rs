@@ -13,6 +13,7 @@ mod receipts;
 mod schema;
 mod writer;
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -238,6 +239,9 @@ pub struct Spool {
     news: Arc<Notify>,
     /// Readers that nobody uses now.
     readers: Arc<Mutex<Vec<Reader>>>,
+    /// Requests that the writer has not fetched yet, and the most of them.
+    requests: Arc<Mutex<VecDeque<Request>>>,
+    most_requests: usize,
 }
 
 /// The end of the writer.
@@ -264,7 +268,9 @@ impl Spool {
     pub fn open(path: &Path, limits: Limits, tell: Tell) -> Result<(Spool, Handle), OpenError> {
         let (orders, queue) = sync_channel(limits.queue.max(1));
         let news = Arc::new(Notify::new());
-        let writer = Writer::open(path, limits, Arc::clone(&news), tell)?;
+        let requests = Arc::new(Mutex::new(VecDeque::new()));
+        let most_requests = limits.requests.max(1);
+        let writer = Writer::open(path, limits, Arc::clone(&news), Arc::clone(&requests), tell)?;
         let thread = std::thread::Builder::new()
             .name("spool".to_owned())
             .spawn(move || writer.run(&queue))
@@ -277,6 +283,8 @@ impl Spool {
             path: Arc::new(path.to_owned()),
             news,
             readers: Arc::default(),
+            requests,
+            most_requests,
         };
         Ok((spool, Handle { orders, thread }))
     }
@@ -318,10 +326,22 @@ impl Spool {
         .await
     }
 
-    /// Remembers a request. It is written with what is written next, and is left out when the disk is busy.
+    /// Remembers a request. The last ones are written down about once a second: of a thousand a second most would be
+    /// replaced at once.
     pub fn request(&self, request: Request) {
-        // The way of a message must not wait for its protocol.
-        let _ = self.orders.try_send(Order::Request(request));
+        let Ok(mut requests) = self.requests.lock() else {
+            return;
+        };
+        let is_first = requests.is_empty();
+        if requests.len() >= self.most_requests {
+            requests.pop_front();
+        }
+        requests.push_back(request);
+        drop(requests);
+        if is_first {
+            // If it is busy it comes by anyway.
+            let _ = self.orders.try_send(Order::Requests);
+        }
     }
 
     /// Erases a step of what is old, delivers what waited too long for its parts. The writer does it by itself from time to

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -30,6 +31,8 @@ pub struct Office {
     pub agi: Option<SocketAddr>,
     /// What is not well, by part.
     problems: Mutex<BTreeMap<&'static str, String>>,
+    /// Messages that wait, when somebody counted last.
+    waiting: AtomicU64,
 }
 
 impl Office {
@@ -46,6 +49,7 @@ impl Office {
             ordered: Mutex::new(Some(ordered)),
             agi: None,
             problems: Mutex::default(),
+            waiting: AtomicU64::new(0),
         }
     }
 
@@ -103,16 +107,25 @@ impl Office {
         problems.map_or_else(|_| Vec::new(), |all| all.values().cloned().collect())
     }
 
+    pub fn note_waiting(&self, count: u64) {
+        self.waiting.store(count, Ordering::Relaxed);
+    }
+
     /// How it does, in one line.
     pub fn line(&self) -> String {
         let problems = self.problems();
         if !problems.is_empty() {
             return format!("degraded: {}", problems.join("; "));
         }
-        match self.config().interfaces.len() {
+        let interfaces = match self.config().interfaces.len() {
             0 => "no carrier is configured".to_owned(),
             1 => "1 interface".to_owned(),
             count => format!("{count} interfaces"),
+        };
+        match self.waiting.load(Ordering::Relaxed) {
+            0 => interfaces,
+            1 => format!("{interfaces}, 1 message waits"),
+            count => format!("{interfaces}, {count} messages wait"),
         }
     }
 }

@@ -7,8 +7,8 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
@@ -34,7 +34,8 @@ pub enum Order {
         at: Moment,
         answer: Reply<Option<(Id, State)>>,
     },
-    Request(Request),
+    /// There are requests to be fetched.
+    Requests,
     Tend(Moment, Option<Reply<bool>>),
     Close,
 }
@@ -59,7 +60,9 @@ pub struct Writer {
     connection: Option<Connection>,
     memory: Memory,
     redacted: Option<Id>,
-    /// Requests that are to be written with the next transaction.
+    /// Where callers put requests.
+    asked: Arc<Mutex<VecDeque<Request>>>,
+    /// Requests that were fetched and are not written yet.
     requests: VecDeque<Request>,
     slot: i64,
     tend_at: Instant,
@@ -72,6 +75,7 @@ impl Writer {
         path: &Path,
         limits: Limits,
         news: Arc<Notify>,
+        asked: Arc<Mutex<VecDeque<Request>>>,
         tell: Tell,
     ) -> Result<Writer, OpenError> {
         let mut writer = Writer {
@@ -83,6 +87,7 @@ impl Writer {
             connection: None,
             memory: Memory::default(),
             redacted: None,
+            asked,
             requests: VecDeque::new(),
             slot: 0,
             is_broken: false,
@@ -156,6 +161,7 @@ impl Writer {
                 break;
             }
         }
+        self.fetch_requests();
         if !self.requests.is_empty() {
             orders.push(Order::Tend(clock::unix_millis(), None));
             self.work(&mut orders, &mut outcomes);
@@ -195,31 +201,25 @@ impl Writer {
         refuse(orders, &error);
     }
 
-    /// Requests alone are worth no transaction: they wait for the next.
+    /// Takes out what is for this thread alone. Requests are fetched when the spool is tended, soon after the first of them.
     fn keep_requests(&mut self, orders: &mut Vec<Order>) {
-        orders.retain_mut(|order| {
-            let Order::Request(request) = order else {
-                return !matches!(order, Order::Close);
-            };
-            let empty = Request {
-                at: 0,
-                interface: None,
-                peer: String::new(),
-                method: String::new(),
-                path: String::new(),
-                status: 0,
-                reason: String::new(),
-            };
-            if self.requests.len() >= self.limits.requests {
-                self.requests.pop_front();
-            }
-            self.requests.push_back(mem::replace(request, empty));
-            false
-        });
-        if !self.requests.is_empty() {
+        let is_asked = orders.iter().any(|order| matches!(order, Order::Requests));
+        orders.retain(|order| !matches!(order, Order::Requests | Order::Close));
+        if orders.iter().any(|order| matches!(order, Order::Tend(..))) {
+            self.fetch_requests();
+        }
+        if is_asked || !self.requests.is_empty() {
             let soon = Instant::now() + Duration::from_secs(1);
             self.tend_at = self.tend_at.min(soon);
         }
+    }
+
+    fn fetch_requests(&mut self) {
+        if let Ok(mut asked) = self.asked.lock() {
+            self.requests.append(&mut asked);
+        }
+        let excess = self.requests.len().saturating_sub(self.limits.requests);
+        self.requests.drain(..excess);
     }
 
     fn transact(&mut self, orders: &[Order], outcomes: &mut Vec<Outcome>) -> Result<(), Failure> {
@@ -344,7 +344,7 @@ fn perform(
             ..
         } => Outcome::Receipt(own(book.receipt(interface, receipt, *at))?),
         Order::Tend(now, _) => Outcome::Tended(erase::step(book, redacted, *now)?),
-        Order::Request(_) | Order::Close => Outcome::Nothing,
+        Order::Requests | Order::Close => Outcome::Nothing,
     })
 }
 
@@ -365,7 +365,7 @@ fn refuse(orders: &mut Vec<Order>, error: &SpoolError) {
             Order::Record(_, answer) => drop(answer.send(Err(error.clone()))),
             Order::Receipt { answer, .. } => drop(answer.send(Err(error.clone()))),
             Order::Tend(_, Some(answer)) => drop(answer.send(Err(error.clone()))),
-            Order::Tend(_, None) | Order::Request(_) | Order::Close => {}
+            Order::Tend(_, None) | Order::Requests | Order::Close => {}
         }
     }
 }
