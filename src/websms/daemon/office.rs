@@ -7,7 +7,14 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::paths::Paths;
 use crate::websms::config::Config;
-use crate::websms::spool::Spool;
+use crate::websms::spool::{Id, Spool};
+
+/// What people want of a message that is for phones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Retry,
+    Cancel,
+}
 
 /// The place where the parts meet.
 #[derive(Debug)]
@@ -21,6 +28,8 @@ pub struct Office {
     pub for_phones: Notify,
     /// There may be something new for carriers.
     pub for_carriers: Notify,
+    /// What people want of messages to phones; see `order`.
+    orders: Mutex<Vec<(Id, Order)>>,
     /// What is not well, by part.
     problems: Mutex<BTreeMap<&'static str, String>>,
 }
@@ -34,6 +43,7 @@ impl Office {
             closing: watch::Sender::new(false),
             for_phones: Notify::new(),
             for_carriers: Notify::new(),
+            orders: Mutex::default(),
             problems: Mutex::default(),
         }
     }
@@ -69,6 +79,20 @@ impl Office {
             office.for_phones.notify_one();
             office.for_carriers.notify_one();
         }
+    }
+
+    /// Wants something of an incoming message. `phones` knows where it is, does it and writes it down.
+    pub fn order(&self, id: Id, order: Order) {
+        if let Ok(mut orders) = self.orders.lock() {
+            orders.push((id, order));
+        }
+        self.for_phones.notify_one();
+    }
+
+    /// For `phones`.
+    pub fn take_orders(&self) -> Vec<(Id, Order)> {
+        let orders = self.orders.lock();
+        orders.map_or_else(|_| Vec::new(), |mut all| std::mem::take(&mut *all))
     }
 
     /// Says what is not well with a part, or that all is.
