@@ -42,6 +42,8 @@ pub struct World<'a> {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Config {
     pub interfaces: Vec<Interface>,
+    /// The indexes of those that receive nothing because of a mistake.
+    pub closed: Vec<Option<String>>,
     /// Whose word on the sender's address is taken.
     pub proxies: Vec<Cidr>,
     /// The header in which they give it, in small letters.
@@ -67,6 +69,14 @@ pub struct Interface {
     pub failover: Option<String>,
     /// Messages a second.
     pub rate: Option<f64>,
+}
+
+impl Interface {
+    /// What it is called in the spool and to people.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.index.as_deref().unwrap_or("websms")
+    }
 }
 
 /// A profile by its name.
@@ -244,6 +254,7 @@ pub fn read(file: &str, text: Option<&str>, world: &World<'_>) -> Config {
         ini: &ini,
         world,
         mistakes: Vec::new(),
+        closed: Vec::new(),
     };
     if text.is_none() {
         reader.tell(
@@ -264,6 +275,7 @@ pub fn read(file: &str, text: Option<&str>, world: &World<'_>) -> Config {
     reader.mistakes.sort_by_key(|mistake| mistake.line);
     Config {
         interfaces,
+        closed: reader.closed,
         proxies,
         proxy_header,
         queue,
@@ -278,6 +290,7 @@ struct Reader<'a> {
     ini: &'a Ini,
     world: &'a World<'a>,
     mistakes: Vec<Mistake>,
+    closed: Vec<Option<String>>,
 }
 
 /// A value and its line.

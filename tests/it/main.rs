@@ -36,4 +36,5 @@ mod verify;
 mod views;
 mod volume;
 mod web;
+mod websms;
 mod websms_spool;

@@ -69,7 +69,14 @@ impl Reader<'_> {
             profile,
         };
         side.is_safe(&inbound);
-        (!side.broken).then_some(inbound)
+        match side.broken {
+            false => Some(inbound),
+            true => {
+                let index = side.index.clone();
+                self.closed.push(index);
+                None
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the parts of the daemon share: the spool, the configuration in force, and the words that wake them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, watch};
@@ -32,6 +33,8 @@ pub struct Office {
     orders: Mutex<Vec<(Id, Order)>>,
     /// What is not well, by part.
     problems: Mutex<BTreeMap<&'static str, String>>,
+    /// Messages that wait, when somebody counted last.
+    waiting: AtomicU64,
 }
 
 impl Office {
@@ -45,6 +48,7 @@ impl Office {
             for_carriers: Notify::new(),
             orders: Mutex::default(),
             problems: Mutex::default(),
+            waiting: AtomicU64::new(0),
         }
     }
 
@@ -111,16 +115,25 @@ impl Office {
         problems.map_or_else(|_| Vec::new(), |all| all.values().cloned().collect())
     }
 
+    pub fn note_waiting(&self, count: u64) {
+        self.waiting.store(count, Ordering::Relaxed);
+    }
+
     /// How it does, in one line.
     pub fn line(&self) -> String {
         let problems = self.problems();
         if !problems.is_empty() {
             return format!("degraded: {}", problems.join("; "));
         }
-        match self.config().interfaces.len() {
+        let interfaces = match self.config().interfaces.len() {
             0 => "no carrier is configured".to_owned(),
             1 => "1 interface".to_owned(),
             count => format!("{count} interfaces"),
+        };
+        match self.waiting.load(Ordering::Relaxed) {
+            0 => interfaces,
+            1 => format!("{interfaces}, 1 message waits"),
+            count => format!("{interfaces}, {count} messages wait"),
         }
     }
 }

@@ -24,7 +24,15 @@ pub fn read(paths: &Paths) -> Config {
                 ),
                 false => say(ERROR, &error.to_string()),
             }
-            return Config::default();
+            // What cannot be read may be an interface; its carrier is to come again.
+            let closed = match error.is_not_found() {
+                true => Vec::new(),
+                false => vec![None],
+            };
+            return Config {
+                closed,
+                ..Config::default()
+            };
         }
     };
     let own = own_profiles(paths);
