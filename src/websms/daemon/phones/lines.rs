@@ -14,6 +14,8 @@ use crate::websms::spool::Id;
 
 /// What is known of a number or of an endpoint is asked again when it is older, in milliseconds.
 const LIFE: i64 = 60_000;
+/// That there is nothing is believed for this long: an Asterisk that starts does not know its hints yet.
+const LIFE_OF_NOTHING: i64 = 10_000;
 /// Questions of each kind that a look asks at most.
 const STEP: usize = 64;
 
@@ -58,7 +60,11 @@ struct Known {
 
 impl Known {
     fn is_fresh(&self, now: Moment) -> bool {
-        self.at.is_some_and(|at| now.saturating_sub(at) < LIFE)
+        let life = match self.names.is_empty() {
+            true => LIFE_OF_NOTHING,
+            false => LIFE,
+        };
+        self.at.is_some_and(|at| now.saturating_sub(at) < life)
     }
 }
 

@@ -43,6 +43,8 @@ enum Pending {
 /// What the manager said, without its frame.
 enum Heard {
     Connected,
+    /// Asterisk has read all that it reads at its start.
+    Booted,
     Lost(String),
     Denied(String),
     Answer {
@@ -271,6 +273,10 @@ impl Work {
                 self.complain(0, None);
                 self.copies.begin_anew();
                 self.pending.clear();
+                let deeds = self.lines.connected(now);
+                self.perform(deeds, "");
+            }
+            Heard::Booted => {
                 let deeds = self.lines.connected(now);
                 self.perform(deeds, "");
             }
@@ -600,6 +606,9 @@ fn heard(news: &News<'_>) -> Option<Heard> {
             hint: text(lines, "Hint"),
             value: text(lines, "Value"),
         }),
+        News::Other(lines) if lines.value(0, b"Event") == Some(b"FullyBooted") => {
+            Some(Heard::Booted)
+        }
         News::Other(lines) if lines.value(0, b"Event") == Some(b"ContactStatus") => {
             let name = match text(lines, "EndpointName") {
                 name if name.is_empty() => text(lines, "AOR"),
