@@ -105,7 +105,7 @@ impl Ari {
     pub async fn is_there(&mut self, endpoint: &str) -> Result<Option<bool>, AriError> {
         let target = format!("/ari/endpoints/PJSIP/{}", encoded(endpoint));
         match self.ask(Method::GET, target, Body::empty()).await {
-            Ok(answer) => Ok(Some(answer["state"] == "online")),
+            Ok(answer) => Ok(Some(answer.get("state") == Some(&Value::from("online")))),
             Err(AriError::NotThere) => Ok(None),
             Err(error) => Err(error),
         }
