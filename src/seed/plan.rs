@@ -44,7 +44,8 @@ pub const PLACES: &[Place] = &[
     place("var", Owner::Root, 0o755),
     place("var/spool", Owner::Root, 0o755),
     place("var/spool/asterisk", Owner::Asterisk, 0o750),
-    place("var/spool/asterisk/outgoing", Owner::Asterisk, 0o750),
+    // WebSMS, of the group, puts call files there for a dialplan that wants them.
+    place("var/spool/asterisk/outgoing", Owner::Asterisk, 0o770),
     place("var/spool/asterisk/monitor", Owner::Asterisk, 0o750),
     place("var/spool/asterisk/recording", Owner::Asterisk, 0o750),
     place("var/spool/asterisk/tmp", Owner::Asterisk, 0o750),

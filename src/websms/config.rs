@@ -166,9 +166,20 @@ pub struct Keys {
     pub check: Check,
 }
 
+/// How messages reach the phones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Deliver {
+    /// One by one, with the phones' own answers.
+    #[default]
+    Direct,
+    /// By the predecessor's call files.
+    Dialplan,
+}
+
 /// What `[astqueue]` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AstQueue {
+    pub deliver: Deliver,
     pub context: String,
     pub channel_context: String,
     pub priority: String,
@@ -188,6 +199,7 @@ pub struct AstQueue {
 impl Default for AstQueue {
     fn default() -> AstQueue {
         AstQueue {
+            deliver: Deliver::Direct,
             context: "default".to_owned(),
             channel_context: "default".to_owned(),
             priority: "1".to_owned(),

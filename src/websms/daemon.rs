@@ -24,7 +24,7 @@ use crate::config::paths::Paths;
 use crate::sys::notify;
 use crate::sys::say::{NOTICE, say};
 use crate::websms::spool::OpenError;
-pub use office::Office;
+pub use office::{Office, Wish};
 
 /// How it is started.
 #[derive(Debug, Clone)]

@@ -261,6 +261,13 @@ pub const KEYS: &[Known] = &[
     ),
     single(
         "astqueue",
+        "deliver",
+        "direct or dialplan",
+        "direct",
+        "whether messages go to the phones one by one, or through the dialplan as the predecessor's did",
+    ),
+    single(
+        "astqueue",
         "context",
         "context",
         "default",

@@ -4,7 +4,7 @@
 
 use super::interface::Side;
 use super::values::{self, Read, bad};
-use super::{AstQueue, Client, Interface, Reader, Secret, Store};
+use super::{AstQueue, Client, Deliver, Interface, Reader, Secret, Store};
 use crate::autoban::cidr::Cidr;
 use crate::websms::ini::Value;
 
@@ -62,6 +62,7 @@ impl<'a> Reader<'a> {
             data: text("data"),
             ..AstQueue::default()
         };
+        queue.deliver = side.read("deliver", deliver).unwrap_or(default.deliver);
         queue.encode = side
             .read("message_encode", encode)
             .unwrap_or(default.encode);
@@ -160,6 +161,14 @@ impl<'a> Reader<'a> {
             token,
             numbers,
         })
+    }
+}
+
+fn deliver(text: &str) -> Read<Deliver> {
+    match text.to_ascii_lowercase().as_str() {
+        "direct" => Ok(Deliver::Direct),
+        "dialplan" => Ok(Deliver::Dialplan),
+        _ => bad("that is no way to the phones", "write direct or dialplan"),
     }
 }
 

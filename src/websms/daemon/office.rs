@@ -10,7 +10,14 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::carriers::Order;
 use crate::config::paths::Paths;
 use crate::websms::config::Config;
-use crate::websms::spool::Spool;
+use crate::websms::spool::{Id, Spool};
+
+/// What people want of a message that is for phones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    Retry,
+    Cancel,
+}
 
 /// The place where the parts meet.
 #[derive(Debug)]
@@ -29,6 +36,8 @@ pub struct Office {
     ordered: Mutex<Option<mpsc::Receiver<Order>>>,
     /// Where the dialplan finds us.
     pub agi: Option<SocketAddr>,
+    /// What people want of messages to phones; see `wish`.
+    wishes: Mutex<Vec<(Id, Wish)>>,
     /// What is not well, by part.
     problems: Mutex<BTreeMap<&'static str, String>>,
     /// Messages that wait, when somebody counted last.
@@ -48,6 +57,7 @@ impl Office {
             orders,
             ordered: Mutex::new(Some(ordered)),
             agi: None,
+            wishes: Mutex::default(),
             problems: Mutex::default(),
             waiting: AtomicU64::new(0),
         }
@@ -89,6 +99,20 @@ impl Office {
             office.for_phones.notify_one();
             office.for_carriers.notify_one();
         }
+    }
+
+    /// Wants something of an incoming message. `phones` knows where it is, does it and writes it down.
+    pub fn wish(&self, id: Id, wish: Wish) {
+        if let Ok(mut wishes) = self.wishes.lock() {
+            wishes.push((id, wish));
+        }
+        self.for_phones.notify_one();
+    }
+
+    /// For `phones`.
+    pub fn take_wishes(&self) -> Vec<(Id, Wish)> {
+        let wishes = self.wishes.lock();
+        wishes.map_or_else(|_| Vec::new(), |mut all| std::mem::take(&mut *all))
     }
 
     /// Says what is not well with a part, or that all is.

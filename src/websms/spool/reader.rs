@@ -112,6 +112,23 @@ impl Reader {
         rows.collect()
     }
 
+    /// Open messages of a direction that were put in after the one of this place, with their places, in that order. A long
+    /// message is put in when it is whole, under the id of its first part.
+    pub fn arrivals(
+        &self,
+        direction: Direction,
+        after: i64,
+        limit: u32,
+    ) -> rusqlite::Result<Vec<(i64, Message)>> {
+        let sql = format!(
+            "SELECT {COLUMNS}, number FROM message WHERE number > ?1 AND direction = ?2 AND next IS NOT NULL ORDER BY number LIMIT ?3"
+        );
+        let mut select = self.connection.prepare_cached(&sql)?;
+        let values = params![after, direction.word(), limit.min(LARGEST_PAGE)];
+        let rows = select.query_map(values, |row| Ok((row.get("number")?, message(row)?)))?;
+        rows.collect()
+    }
+
     /// What is due at this moment, the longest due first.
     pub fn due(&self, now: Moment, limit: u32) -> rusqlite::Result<Vec<Message>> {
         let sql = format!(
