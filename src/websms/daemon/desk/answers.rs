@@ -81,8 +81,8 @@ pub async fn answer(office: &Office, request: Request) -> Reply {
         Request::Status => status(office).await,
         Request::List { .. } => list(office, request).await,
         Request::Show { id } => show(office, &id).await,
-        Request::Retry { id } => order(office, &id, |id, answer| Order::Retry(id, answer)).await,
-        Request::Cancel { id } => order(office, &id, |id, answer| Order::Cancel(id, answer)).await,
+        Request::Retry { id } => order(office, &id, Order::Retry).await,
+        Request::Cancel { id } => order(office, &id, Order::Cancel).await,
         Request::Requests { limit } => {
             let limit = limit.unwrap_or(PAGE);
             let found = office
