@@ -59,9 +59,10 @@ const PULSE: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(options: &Options) -> Result<(), DaemonError> {
-    // The cores that a small machine has; the spool's writer is a thread of its own.
+    // One beside this thread, and the spool's writer. A second one cost 10 us more for each webhook, to wake it and to share
+    // (bench/websms); one serves more than the disk takes.
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .enable_io()
         .enable_time()
         .build()

@@ -54,13 +54,16 @@ fn what_each_carrier_sends_is_taken_byte_for_byte() {
     assert_eq!(found.len(), wanted.len());
 }
 
+/// Method, path, headers, body, and the status that it is refused with.
+type Refused<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, u16);
+
 /// The predecessor said 200 to all of these and forgot them.
 #[test]
 fn what_is_no_message_is_refused_with_its_reason_and_written_down() {
     let bridge =
         Bridge::with("[websmsd]\nremt_addr = 127.0.0.1\nurl_path = /hook\nprox_addr = \"\"\n");
     let long = form(&"1".repeat(230), "2", "a");
-    let cases: &[(&str, &str, &[(&str, &str)], &str, u16)] = &[
+    let cases: &[Refused<'_>] = &[
         ("POST", "/hook", &[FORM], "From=2&Body=a", 400),
         ("POST", "/hook", &[FORM], "To=1&Body=a", 400),
         ("POST", "/hook", &[FORM], &long, 400),

@@ -3,7 +3,7 @@
 //! Invariant: a refusal is one plain line that holds neither a text nor a secret.
 
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use crate::websms::body::Malformed;
@@ -19,7 +19,16 @@ pub struct Verdict {
     pub reason: String,
     body: String,
     content_type: String,
-    header: Option<(HeaderName, String)>,
+    more: Option<More>,
+}
+
+/// What goes with a status.
+#[derive(Debug)]
+enum More {
+    /// In seconds.
+    Later(u32),
+    /// The methods that are allowed.
+    Methods(String),
 }
 
 impl Verdict {
@@ -30,7 +39,7 @@ impl Verdict {
             reason: reason.into(),
             body: answer.body.clone(),
             content_type: answer.content_type.clone(),
-            header: None,
+            more: None,
         }
     }
 
@@ -41,7 +50,7 @@ impl Verdict {
             reason: "a test of the address".to_owned(),
             body: text,
             content_type: PLAIN.to_owned(),
-            header: None,
+            more: None,
         }
     }
 
@@ -54,7 +63,7 @@ impl Verdict {
             body: format!("{line}\n"),
             reason,
             content_type: PLAIN.to_owned(),
-            header: None,
+            more: None,
         }
     }
 
@@ -74,14 +83,14 @@ impl Verdict {
     pub fn later(seconds: u32, reason: impl Into<String>) -> Verdict {
         Verdict {
             body: "please try again later\n".to_owned(),
-            header: Some((header::RETRY_AFTER, seconds.to_string())),
+            more: Some(More::Later(seconds)),
             ..Verdict::refused(503, reason)
         }
     }
 
     pub fn no_method(malformed: &Malformed, allowed: String) -> Verdict {
         Verdict {
-            header: Some((header::ALLOW, allowed)),
+            more: Some(More::Methods(allowed)),
             ..Verdict::refused(malformed.status, malformed.to_string())
         }
     }
@@ -107,10 +116,16 @@ impl Verdict {
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         );
-        if let Some((name, value)) = self.header
-            && let Ok(value) = HeaderValue::try_from(value)
-        {
-            headers.insert(name, value);
+        match self.more {
+            Some(More::Later(seconds)) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            Some(More::Methods(methods)) => {
+                // A profile's methods may be none.
+                let value = HeaderValue::try_from(methods).ok();
+                headers.extend(value.map(|value| (header::ALLOW, value)));
+            }
+            None => {}
         }
         response
     }

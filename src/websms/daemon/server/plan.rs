@@ -64,7 +64,7 @@ impl Plan {
                 addresses: inbound.addresses.clone(),
                 paths: inbound.paths.clone().unwrap_or_default(),
             };
-            let with = [doors.as_slice(), &[door.clone()]].concat();
+            let with = [doors.as_slice(), std::slice::from_ref(&door)].concat();
             let made = Entrance::new(name, inbound).and_then(|entrance| {
                 let told = |twice: Vec<_>| twice.first().map(ToString::to_string);
                 let all = Doors::new(with).map_err(|twice| told(twice).unwrap_or_default())?;
