@@ -482,7 +482,14 @@ impl Work {
                     return;
                 };
                 if error != AriError::NotThere {
-                    self.complain(1, Some(unheard(&error)));
+                    let problem = match &error {
+                        AriError::Unreachable { at, why } if !self.is_direct() => format!(
+                            "messages wait: no call file can be put into `{at}`: {why}\n\
+                             hint: it must be there, writable for the group asterisk, on the file system of /srv"
+                        ),
+                        _ => unheard(&error),
+                    };
+                    self.complain(1, Some(problem));
                 }
                 let event = Event::NotHandedOver {
                     contact: copy.contact.clone(),
