@@ -8,6 +8,7 @@
 mod copies;
 mod dialplan;
 mod hand;
+mod heard;
 mod lines;
 mod routes;
 mod scribe;

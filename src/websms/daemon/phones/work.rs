@@ -11,12 +11,12 @@ use super::super::{Office, Order};
 use super::copies::{Copies, Copy};
 use super::dialplan;
 use super::hand::{Task, Told};
+use super::heard::{Heard, heard};
 use super::lines::{Deed, Lines, Question};
 use super::routes;
 use super::setup::{self, Way};
 use crate::asterisk::ami::action::Action;
-use crate::asterisk::ami::client::{Client, News};
-use crate::asterisk::ami::frame::Lines as Frame;
+use crate::asterisk::ami::client::Client;
 use crate::asterisk::ari::AriError;
 use crate::asterisk::generate::includes::Includes;
 use crate::sys::clock::unix_millis;
@@ -38,25 +38,6 @@ enum Pending {
     /// With the extensions and contexts that are still to be asked.
     Number(String, VecDeque<(String, String)>),
     Endpoint(String),
-}
-
-/// What the manager said, without its frame.
-enum Heard {
-    Connected,
-    /// Asterisk has read all that it reads at its start.
-    Booted,
-    Lost(String),
-    Denied(String),
-    Answer {
-        number: u64,
-        hint: String,
-        value: String,
-    },
-    Contact {
-        endpoint: String,
-        contact: String,
-        has_come: bool,
-    },
 }
 
 pub struct Work {
@@ -596,40 +577,6 @@ fn unheard(error: &AriError) -> String {
         AriError::NotThere | AriError::Status(_) => "",
     };
     format!("messages wait: {error}{hint}")
-}
-
-/// What the manager says, as far as we want it.
-fn heard(news: &News<'_>) -> Option<Heard> {
-    let text = |lines: &Frame<'_>, header: &str| {
-        let value = lines.get(header).unwrap_or_default();
-        String::from_utf8_lossy(value).into_owned()
-    };
-    match news {
-        News::Connected => Some(Heard::Connected),
-        News::Lost(why) => Some(Heard::Lost(why.clone())),
-        News::Denied(why) => Some(Heard::Denied(why.clone())),
-        News::Answer(number, lines) => Some(Heard::Answer {
-            number: *number,
-            hint: text(lines, "Hint"),
-            value: text(lines, "Value"),
-        }),
-        News::Other(lines) if lines.value(0, b"Event") == Some(b"FullyBooted") => {
-            Some(Heard::Booted)
-        }
-        News::Other(lines) if lines.value(0, b"Event") == Some(b"ContactStatus") => {
-            let name = match text(lines, "EndpointName") {
-                name if name.is_empty() => text(lines, "AOR"),
-                name => name,
-            };
-            let status = text(lines, "ContactStatus");
-            Some(Heard::Contact {
-                contact: format!("{name}/{}", text(lines, "URI")),
-                has_come: ["Reachable", "NonQualified", "Created"].contains(&status.as_str()),
-                endpoint: name,
-            })
-        }
-        News::Other(_) | News::Security(_) | News::Hostile(_) => None,
-    }
 }
 
 fn is_digits(text: &str) -> bool {
