@@ -53,7 +53,6 @@ pub struct Work {
     pending: HashMap<u64, Pending>,
     /// There is a socket for Asterisk's copies.
     is_listening: bool,
-    /// It was said that there are none.
     has_complained: bool,
     /// The last that was said of the manager and of the REST interface.
     told: [Option<String>; 2],
@@ -82,7 +81,7 @@ impl Work {
             pending: HashMap::new(),
             is_listening,
             has_complained: false,
-            told: [None, None],
+            told: Default::default(),
         }
     }
 
@@ -91,8 +90,8 @@ impl Work {
     }
 
     pub fn deadline(&self) -> Option<Moment> {
-        let both = [self.lines.deadline(), self.copies.deadline()];
-        both.into_iter().flatten().min()
+        let copies = self.copies.deadline();
+        self.lines.deadline().into_iter().chain(copies).min()
     }
 
     fn terms(&self) -> Terms {
@@ -210,7 +209,7 @@ impl Work {
     }
 
     /// What people want.
-    pub async fn orders(&mut self, _client: &mut Client) {
+    pub async fn orders(&mut self) {
         for (id, order) in self.office.take_orders() {
             let event = match order {
                 Order::Retry => Event::Retry,
