@@ -145,6 +145,9 @@ fn a_text_comes_byte_for_byte_from_a_number_that_can_be_answered() {
     let got = phone.text();
     assert_eq!(String::from_utf8(got.body).unwrap(), text);
     assert!(got.from.starts_with("<sip:+46700000001@"), "{}", got.from);
+    let log = exchange.log_text();
+    // It deletes what it may not read, as a file that is not finished.
+    assert!(!log.contains("Unable to open /var/spool/asterisk/outgoing"));
 }
 
 #[test]
@@ -238,6 +241,10 @@ fn the_predecessors_dialplan_takes_texts_of_any_length() {
     let (network, volume) = (Network::new(), Volume::new());
     let exchange = start(&network, &volume, "deliver = dialplan");
     let phone = Phone::new(&exchange, &network, &[]);
+    for at in 0..20 {
+        post(&exchange, "46700000001", &format!("text {at}"));
+        assert_eq!(phone.text().body, format!("text {at}").as_bytes());
+    }
     let text: String = "å \u{1f600} \"q\" ${SHELL(id)}\n%0A;,&"
         .chars()
         .cycle()
@@ -247,4 +254,7 @@ fn the_predecessors_dialplan_takes_texts_of_any_length() {
     let got = phone.text();
     assert_eq!(String::from_utf8(got.body).unwrap(), text);
     assert!(got.from.starts_with("<sip:+46700000001@"), "{}", got.from);
+    let log = exchange.log_text();
+    // It deletes what it may not read, as a file that is not finished.
+    assert!(!log.contains("Unable to open /var/spool/asterisk/outgoing"));
 }

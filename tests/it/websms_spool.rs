@@ -18,7 +18,10 @@ const FROM: &str = "SWITCHHOOK_TEST_SPOOL_FROM";
 const CALLERS: usize = 8;
 const ROUNDS: u32 = 20;
 
-fn open(path: &Path) -> Result<(Spool, Handle, Arc<Mutex<Vec<String>>>), OpenError> {
+/// What the spool said to people.
+type Said = Arc<Mutex<Vec<String>>>;
+
+fn open(path: &Path) -> Result<(Spool, Handle, Said), OpenError> {
     let said = Arc::new(Mutex::new(vec![]));
     let lines = Arc::clone(&said);
     let tell = Box::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()));

@@ -8,6 +8,7 @@
 mod copies;
 mod dialplan;
 mod hand;
+mod heard;
 mod lines;
 mod routes;
 mod scribe;
@@ -60,7 +61,7 @@ pub async fn run(office: Arc<Office>) {
         let due = Instant::now() + Duration::from_millis(pause);
         tokio::select! {
             () = office.for_phones.notified() => {
-                work.orders(&mut client).await;
+                work.orders().await;
                 work.load().await;
             }
             () = client.wait(), if work.is_direct() => work.hear(&mut client),

@@ -134,12 +134,13 @@ pub fn joins(dialplan: &str) -> bool {
     lines.any(|line| !line.starts_with(';') && line.contains(PART))
 }
 
-/// Puts files into Asterisk's directory, each whole or not at all, in a group that lets Asterisk write on in them.
-pub fn put(name: &str, files: &[String], outgoing: &Path) -> io::Result<()> {
+/// Puts files into Asterisk's directory, each whole or not at all, in a group that lets Asterisk write on in them. They are
+/// made in `staging`, of the same file system: Asterisk takes whatever appears in its own directory, and deletes what it may
+/// not read yet, whatever its name.
+pub fn put(name: &str, files: &[String], staging: &Path, outgoing: &Path) -> io::Result<()> {
     let group = fs::metadata(outgoing)?.gid();
     for (text, at) in files.iter().zip(1..) {
-        // Asterisk passes over what begins with a dot.
-        let staged: PathBuf = outgoing.join(format!(".websms-{name}-{at}.new"));
+        let staged: PathBuf = staging.join(format!("{name}-{at}.call.new"));
         fs::write(&staged, text)?;
         chown(&staged, None, Some(group))?;
         fs::set_permissions(&staged, Permissions::from_mode(0o660))?;
@@ -265,8 +266,10 @@ mod tests {
 
     #[test]
     fn files_come_into_the_directory_whole() {
-        let directory = tempfile::tempdir().unwrap();
-        put("X", &["a".to_owned(), "b".to_owned()], directory.path()).unwrap();
+        let (staging, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let files = ["a".to_owned(), "b".to_owned()];
+        put("X", &files, staging.path(), directory.path()).unwrap();
+        assert_eq!(fs::read_dir(staging.path()).unwrap().count(), 0);
         let mut names: Vec<_> = fs::read_dir(directory.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -121,8 +121,10 @@ async fn file(office: &Office, id: Id, queue: &AstQueue, joins: bool) -> Result<
         return Err(AriError::NotThere);
     };
     let place = outgoing.display().to_string();
-    let written =
-        tokio::task::spawn_blocking(move || dialplan::put(&id.to_string(), &files, &outgoing));
+    let staging = office.paths.state().join("websms");
+    let written = tokio::task::spawn_blocking(move || {
+        dialplan::put(&id.to_string(), &files, &staging, &outgoing)
+    });
     let why = match written.await {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(error)) => error.to_string(),

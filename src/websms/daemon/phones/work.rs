@@ -11,12 +11,12 @@ use super::super::{Office, Wish};
 use super::copies::{Copies, Copy};
 use super::dialplan;
 use super::hand::{Task, Told};
+use super::heard::{Heard, heard};
 use super::lines::{Deed, Lines, Question};
 use super::routes;
 use super::setup::{self, Way};
 use crate::asterisk::ami::action::Action;
-use crate::asterisk::ami::client::{Client, News};
-use crate::asterisk::ami::frame::Lines as Frame;
+use crate::asterisk::ami::client::Client;
 use crate::asterisk::ari::AriError;
 use crate::asterisk::generate::includes::Includes;
 use crate::sys::clock::unix_millis;
@@ -40,25 +40,6 @@ enum Pending {
     Endpoint(String),
 }
 
-/// What the manager said, without its frame.
-enum Heard {
-    Connected,
-    /// Asterisk has read all that it reads at its start.
-    Booted,
-    Lost(String),
-    Denied(String),
-    Answer {
-        number: u64,
-        hint: String,
-        value: String,
-    },
-    Contact {
-        endpoint: String,
-        contact: String,
-        has_come: bool,
-    },
-}
-
 pub struct Work {
     office: Arc<Office>,
     tasks: UnboundedSender<Task>,
@@ -72,7 +53,6 @@ pub struct Work {
     pending: HashMap<u64, Pending>,
     /// There is a socket for Asterisk's copies.
     is_listening: bool,
-    /// It was said that there are none.
     has_complained: bool,
     /// The last that was said of the manager and of the REST interface.
     told: [Option<String>; 2],
@@ -101,7 +81,7 @@ impl Work {
             pending: HashMap::new(),
             is_listening,
             has_complained: false,
-            told: [None, None],
+            told: Default::default(),
         }
     }
 
@@ -110,8 +90,8 @@ impl Work {
     }
 
     pub fn deadline(&self) -> Option<Moment> {
-        let both = [self.lines.deadline(), self.copies.deadline()];
-        both.into_iter().flatten().min()
+        let copies = self.copies.deadline();
+        self.lines.deadline().into_iter().chain(copies).min()
     }
 
     fn terms(&self) -> Terms {
@@ -229,7 +209,7 @@ impl Work {
     }
 
     /// What people want.
-    pub async fn orders(&mut self, _client: &mut Client) {
+    pub async fn orders(&mut self) {
         for (id, order) in self.office.take_wishes() {
             let event = match order {
                 Wish::Retry => Event::Retry,
@@ -482,7 +462,14 @@ impl Work {
                     return;
                 };
                 if error != AriError::NotThere {
-                    self.complain(1, Some(unheard(&error)));
+                    let problem = match &error {
+                        AriError::Unreachable { at, why } if !self.is_direct() => format!(
+                            "messages wait: no call file can be put into `{at}`: {why}\n\
+                             hint: it must be there, writable for the group asterisk, on the file system of /srv"
+                        ),
+                        _ => unheard(&error),
+                    };
+                    self.complain(1, Some(problem));
                 }
                 let event = Event::NotHandedOver {
                     contact: copy.contact.clone(),
@@ -589,40 +576,6 @@ fn unheard(error: &AriError) -> String {
         AriError::NotThere | AriError::Status(_) => "",
     };
     format!("messages wait: {error}{hint}")
-}
-
-/// What the manager says, as far as we want it.
-fn heard(news: &News<'_>) -> Option<Heard> {
-    let text = |lines: &Frame<'_>, header: &str| {
-        let value = lines.get(header).unwrap_or_default();
-        String::from_utf8_lossy(value).into_owned()
-    };
-    match news {
-        News::Connected => Some(Heard::Connected),
-        News::Lost(why) => Some(Heard::Lost(why.clone())),
-        News::Denied(why) => Some(Heard::Denied(why.clone())),
-        News::Answer(number, lines) => Some(Heard::Answer {
-            number: *number,
-            hint: text(lines, "Hint"),
-            value: text(lines, "Value"),
-        }),
-        News::Other(lines) if lines.value(0, b"Event") == Some(b"FullyBooted") => {
-            Some(Heard::Booted)
-        }
-        News::Other(lines) if lines.value(0, b"Event") == Some(b"ContactStatus") => {
-            let name = match text(lines, "EndpointName") {
-                name if name.is_empty() => text(lines, "AOR"),
-                name => name,
-            };
-            let status = text(lines, "ContactStatus");
-            Some(Heard::Contact {
-                contact: format!("{name}/{}", text(lines, "URI")),
-                has_come: ["Reachable", "NonQualified", "Created"].contains(&status.as_str()),
-                endpoint: name,
-            })
-        }
-        News::Other(_) | News::Security(_) | News::Hostile(_) => None,
-    }
 }
 
 fn is_digits(text: &str) -> bool {
