@@ -124,13 +124,12 @@ impl Bridge {
         self.child.take().unwrap().wait().unwrap().success()
     }
 
-    /// Waits until the supervisor is told this; what it was told before is forgotten.
-    pub fn is_told(&self, text: &str) {
+    /// Waits until the supervisor is told this, in these words; what it was told before is forgotten.
+    pub fn is_told(&self, text: &str) -> String {
         let mut told = self.told.borrow_mut();
         loop {
             if let Some(at) = told.iter().position(|known| known.contains(text)) {
-                told.drain(..=at);
-                return;
+                return told.drain(..=at).next_back().unwrap_or_default();
             }
             let mut buffer = [0; 4096];
             let length = self.notices.recv(&mut buffer);

@@ -15,7 +15,7 @@ use crate::websms::spool::{SpoolError, Transition};
 
 /// Changes in one transaction.
 const MOST: usize = 256;
-const LONGEST_PAUSE: u64 = 30;
+const LONGEST_PAUSE: u64 = 5;
 
 /// Writes, until nobody has anything to write.
 pub async fn run(office: Arc<Office>, mut changes: UnboundedReceiver<Transition>) {
@@ -39,15 +39,18 @@ async fn write(office: &Office, mut batch: Vec<Transition>) {
                         ERROR,
                         &format!("what phones took cannot be written down: {error}"),
                     );
-                    office.report("spool", Some(error.to_string()));
+                    office.report("what became of messages to phones", Some(error.to_string()));
                     has_failed = true;
                 }
-                let pause = error.retry_after().map_or(LONGEST_PAUSE, u64::from);
+                let pause = error
+                    .retry_after()
+                    .map_or(LONGEST_PAUSE, u64::from)
+                    .min(LONGEST_PAUSE);
                 sleep(Duration::from_secs(pause)).await;
             }
         }
     }
     if has_failed {
-        office.report("spool", None);
+        office.report("what became of messages to phones", None);
     }
 }
