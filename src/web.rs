@@ -43,7 +43,7 @@ impl Default for Patience {
 pub struct Request<'a> {
     pub address: &'a Address,
     /// Values that hold a control character are left out.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'a str, String)>,
     pub body: Option<Vec<u8>>,
     /// The longest answer that is read, in bytes.
     pub most: usize,

@@ -431,7 +431,7 @@ impl Reader<'_> {
 }
 
 /// The known name that looks most alike.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let (distance, best) = known.map(|known| (distance(name, known), known)).min()?;
     (distance <= best.len().div_ceil(3)).then_some(best)
 }

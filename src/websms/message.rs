@@ -65,6 +65,8 @@ pub enum ReceiptState {
 pub enum Heard {
     Messages(Vec<Received>),
     Receipts(Vec<Receipt>),
+    /// A carrier that sends its news in heaps put both into one.
+    Both(Vec<Received>, Vec<Receipt>),
     /// A test of the address: this text is to be the answer.
     Echo(String),
     /// A subscription that is confirmed by fetching this address.

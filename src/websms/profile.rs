@@ -31,7 +31,7 @@ pub struct Incoming {
     pub format: Format,
     /// Paths of text fields that hold JSON, in the order in which they are opened.
     pub unwrap: Vec<String>,
-    /// The path of the array that holds a message each; without it the whole is one.
+    /// The path of the array that holds a message, or a receipt, each; without it the whole is one.
     pub each: Option<String>,
     /// All must hold for a message; below `each`.
     pub when: Vec<Condition>,
@@ -44,6 +44,7 @@ pub struct Incoming {
     pub media: Vec<String>,
     pub decode: Decode,
     pub part: Option<PartRule>,
+    /// The form in which the carrier writes numbers; what it wrote is kept as it is.
     pub number: NumberForm,
     /// A field of the query whose value is to be answered as it is.
     pub echo: Option<String>,
@@ -110,7 +111,12 @@ pub struct PartRule {
 
 /// How a request proves that it is the carrier's. Secrets come from websms.conf, never from here.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(tag = "kind", deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(
+    tag = "kind",
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
 pub enum Verify {
     #[default]
     None,
@@ -221,23 +227,30 @@ pub struct ReceiptRule {
 }
 
 /// How a message is handed to the carrier.
+///
+/// A template holds names in braces: `{to}`, `{from}`, `{text}`, `{id}` (our own), `{user}`, `{secret}`, `{public_url}`,
+/// `{media}`, `{alphabet}` (`text`, or `unicode` beyond GSM 7), and `{NAME}` for any `param_NAME` of websms.conf. A field that is one name alone is left out where that has
+/// no value; `{media}` alone becomes a list.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Outgoing {
     #[serde(default = "post")]
     pub method: String,
-    /// With `{user}`, `{account}` and the like: any key `param_NAME` of websms.conf, percent-encoded.
+    /// What its names stand for is percent-encoded.
     pub url: String,
     #[serde(default)]
     pub format: OutgoingFormat,
-    /// Form and query: field to template. `{to}`, `{from}`, `{text}`, `{id}`, `{account}`, ...
+    /// Form and query: field to template.
     #[serde(default)]
     pub fields: BTreeMap<String, String>,
-    /// JSON: the document, with templates in its strings; `"{to}"` alone is replaced by text.
+    /// JSON: the document, with templates in its strings.
     #[serde(default)]
     pub document: Option<toml::Table>,
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
+    /// Values of `param_NAME` where websms.conf has none.
+    #[serde(default)]
+    pub defaults: BTreeMap<String, String>,
     #[serde(default)]
     pub auth: Auth,
     #[serde(default)]
@@ -279,8 +292,7 @@ pub enum Auth {
     None,
     Basic,
     Bearer,
-    /// User and secret as fields, by the keys `key_user` and `key_secret`.
-    Plain,
+    /// Zadarma's signature over path and fields.
     Zadarma,
 }
 
@@ -290,5 +302,8 @@ pub enum Auth {
 pub struct Success {
     /// Statuses, `2xx` if empty.
     pub status: Vec<String>,
+    /// Of a path with `[*]`, every value must be one of those named.
     pub when: Vec<Condition>,
+    /// Where all of this holds, the carrier asks to be tried again later.
+    pub later: Vec<Condition>,
 }

@@ -36,3 +36,4 @@ mod verify;
 mod views;
 mod volume;
 mod web;
+mod websms_spool;

@@ -1,0 +1,68 @@
+//! What is old is erased, in small steps that no message waits for.
+//!
+//! Invariant: nothing that is still to be done is erased, and no id before a carrier has stopped repeating.
+
+use rusqlite::params;
+
+use super::book::Book;
+use super::{Id, SHORTEST_HISTORY, parts};
+use crate::websms::delivery::Moment;
+
+/// Rows in one step.
+const STEP: i64 = 200;
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tended {
+    /// There are messages that nobody waited for: long ones that are not whole.
+    pub has_new: bool,
+    pub has_more: bool,
+}
+
+/// One step. `redacted` is how far texts have been erased.
+pub fn step(
+    book: &mut Book<'_>,
+    redacted: &mut Option<Id>,
+    now: Moment,
+) -> rusqlite::Result<Tended> {
+    let made = parts::give_up_waiting(book, now)?;
+    let limits = book.limits;
+    let history = limits.history.max(SHORTEST_HISTORY);
+    let old = Id::first_of(now.saturating_sub(history));
+    let stale = now.saturating_sub(SHORTEST_HISTORY);
+    let mut erased = 0;
+    let mut delete = book.connection.prepare_cached(
+        "DELETE FROM message WHERE number IN (SELECT number FROM message WHERE id < ?1 AND next IS NULL ORDER BY id LIMIT ?2)",
+    )?;
+    erased = erased.max(delete.execute(params![old, STEP])?);
+    let mut delete = book.connection.prepare_cached(
+        "DELETE FROM long WHERE number IN (SELECT number FROM long WHERE done AND first < ?1 ORDER BY number LIMIT ?2)",
+    )?;
+    erased = erased.max(delete.execute(params![stale, STEP])?);
+    let mut delete = book
+        .connection
+        .prepare_cached("DELETE FROM receipt WHERE at < ?1")?;
+    delete.execute([now.saturating_sub(limits.receipts)])?;
+    if limits.redact {
+        erased = erased.max(redact(book, redacted, Id::first_of(stale))?);
+    }
+    Ok(Tended {
+        has_new: made > 0,
+        has_more: erased as i64 >= STEP,
+    })
+}
+
+/// Erases the texts of messages at rest, from where the last step ended.
+fn redact(book: &Book<'_>, redacted: &mut Option<Id>, before: Id) -> rusqlite::Result<usize> {
+    let from = redacted.unwrap_or(Id::first_of(0));
+    let mut update = book.connection.prepare_cached(
+        "UPDATE message SET body = '', media = NULL WHERE number IN
+         (SELECT number FROM message WHERE id >= ?1 AND id < ?2 AND next IS NULL AND body <> '' ORDER BY id LIMIT ?3)",
+    )?;
+    let count = update.execute(params![from, before, STEP])?;
+    if (count as i64) < STEP {
+        // What is open still loses its text when it comes to rest.
+        *redacted = Some(before);
+    }
+    Ok(count)
+}
