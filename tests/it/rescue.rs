@@ -32,13 +32,16 @@ fn a_defect_is_told_and_the_exchange_goes_on() {
 #[test]
 fn what_fails_turn_after_turn_still_lets_the_services_live_and_stop() {
     let root = Root::new();
-    root.service(
-        "one",
-        "",
-        "trap 'exit 0' TERM; while :; do wait; sleep 1000 & done",
+    let up = root.path("up");
+    // A stop that meets the second process before it has become `sleep` would be lost on it.
+    let script = format!(
+        "trap 'exit 0' TERM; sleep 1000 & until grep -q sleep /proc/$!/comm; do :; done; touch {}; wait",
+        up.display()
     );
+    root.service("one", "", &script);
     let mut exchange = root.start();
     exchange.is_ready();
+    wait_for(|| up.exists().then_some(()), "the service never came up");
     let pid = root.service_status("one")["pid"].as_i64().unwrap();
     // All in one line of turns: nothing else happens between them.
     let socket = root.path("run/switchhook/control.sock");
