@@ -2,6 +2,7 @@
 
 mod acl;
 mod pbx;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
