@@ -13,6 +13,11 @@ use crate::appliance::{BINARY, PATIENCE, Root, wait_for};
 use crate::autoban::pbx::Pbx;
 use crate::firewall::wire::{INSIDE, in_namespace, in_namespace_of};
 
+/// That the last request of a thread has no event.
+const MISSING: &str = "ERROR[40]: security_events.c:1236 in ast_security_event_report: Failed to issue security event of type InvalidAccountID.";
+/// What a stranger's text could make of a line on a pipe.
+const PRINTED: &str = "NOTICE[40]: res_pjsip/pjsip_distributor.c:688 in log_failed_request: Request 'A' from 'b' failed for '198.51.100.7:1' (callid: c) - No matching endpoint found";
+
 /// With the socket as the image has it, but for its owner.
 fn with_evidence() -> Root {
     let root = Root::new();
@@ -20,19 +25,29 @@ fn with_evidence() -> Root {
     let own = unit.replace("SocketUser=autoban\n", "");
     assert_ne!(own, unit);
     root.unit("logd-evidence.socket", &own);
+    root.unit(
+        "logd-query.socket",
+        include_str!("../../../docker/units/logd-query.socket"),
+    );
     root
 }
 
 /// Runs `test` in a network of its own, with the place of an exchange that runs outside of it: PID 1 changes groups, which a
 /// namespace of one user does not allow.
-fn beside_a_log(name: &str, asterisk: Option<&str>, test: impl FnOnce(&Path)) {
+fn beside_a_log(name: &str, prints: bool, test: impl FnOnce(&Path)) {
     if std::env::var_os(INSIDE).is_some() {
         let root = std::env::current_dir().unwrap();
         return in_namespace(name, || test(&root));
     }
     let root = with_evidence();
-    if let Some(script) = asterisk {
-        root.service("asterisk", "", script);
+    if prints {
+        let gate = root.path("gate");
+        nix::unistd::mkfifo(&gate, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        let script = format!(
+            "read x < {}; echo \"{PRINTED}\"; echo \"{MISSING}\"; exec sleep 1000",
+            gate.display()
+        );
+        root.service("asterisk", "", &script);
     }
     let mut appliance = root.start();
     appliance.is_ready();
@@ -97,8 +112,7 @@ impl Log {
 
     /// And of the last one there is no event.
     fn missing(&self) {
-        let text = "ERROR[40]: security_events.c:1236 in ast_security_event_report: Failed to issue security event of type InvalidAccountID.";
-        self.say(3, text.as_bytes());
+        self.say(3, MISSING.as_bytes());
     }
 
     fn attack(&self, from: &str) {
@@ -117,11 +131,9 @@ fn listens(guard: &Guard) {
 
 #[test]
 fn the_log_speaks_where_the_manager_is_silent() {
-    // On a pipe a line can be the stranger's.
-    let lines = "echo \"NOTICE[40]: res_pjsip/pjsip_distributor.c:688 in log_failed_request: Request 'A' from 'b' failed for '198.51.100.7:1' (callid: c) - No matching endpoint found\"; echo 'ERROR[40]: security_events.c:1236 in ast_security_event_report: Failed to issue security event of type InvalidAccountID.'; exec sleep 1000";
     beside_a_log(
         "autoban::witness::the_log_speaks_where_the_manager_is_silent",
-        Some(lines),
+        true,
         |root| {
             let pbx = Pbx::with_secret(SECRET);
             let mut guard = guard(root, &pbx, "maxcount = 5");
@@ -130,6 +142,16 @@ fn the_log_speaks_where_the_manager_is_silent() {
             guard.hears("listening to security events");
             listens(&guard);
             let log = Log::of(root);
+            std::fs::write(root.join("gate"), "go\n").unwrap();
+            let is_printed = || {
+                let mut logs = Command::new(BINARY);
+                logs.args(["logs", "asterisk", "--root"]).arg(root);
+                let out = logs.output().unwrap().stdout;
+                String::from_utf8_lossy(&out)
+                    .contains("Failed to issue")
+                    .then_some(())
+            };
+            wait_for(is_printed, "the pipe's lines never came");
             for _ in 0..4 {
                 log.attack("192.0.2.7:5060");
                 log.attack("[fd5b:1:2:3::7]:5060");
@@ -233,7 +255,7 @@ fn without_a_log_it_says_so_once_and_goes_on() {
 fn a_log_that_tells_nothing_is_noticed() {
     beside_a_log(
         "autoban::witness::a_log_that_tells_nothing_is_noticed",
-        None,
+        false,
         |root| {
             let pbx = Pbx::with_secret(SECRET);
             let mut guard = guard(root, &pbx, "maxcount = 1000");
