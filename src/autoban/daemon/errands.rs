@@ -3,13 +3,12 @@
 //! The thread starts with the first block list or webhook and lives as long as the process; its end waits for nobody. Orders
 //! and news pass by bounded channels. Invariant: an event that finds the queue full is counted, never waited for.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, watch};
 
-use super::fetch::{self, Fetched};
+use super::fetch::{self, Fetched, Places};
 use super::voice::{ERROR, say};
 use super::webhook::{self, Hook};
 use crate::autoban::config::Import;
@@ -90,14 +89,6 @@ impl Errands {
             ..running.status.borrow().clone()
         })
     }
-}
-
-/// Where the thread finds and keeps files.
-#[derive(Debug, Clone)]
-pub struct Places {
-    /// Paths of the configuration are below it.
-    pub root: PathBuf,
-    pub lists: PathBuf,
 }
 
 fn start(places: Places) -> Option<Running> {

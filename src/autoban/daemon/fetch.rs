@@ -16,13 +16,20 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::errands::Places;
 use super::surroundings;
 use crate::autoban::blocklist::{LONGEST, Parsed, parse};
 use crate::autoban::config::{Import, Origin};
 use crate::sys::file::{Owner, make_directory, write_atomic};
 use crate::web::address::Address;
 use crate::web::{Client, Patience, Request};
+
+/// Where the thread finds and keeps files.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Paths of the configuration are below it.
+    pub root: PathBuf,
+    pub lists: PathBuf,
+}
 
 /// How a copy begins.
 const HEADER: &str = "# switchhook block list 1 ";

@@ -3,8 +3,7 @@
 //! Invariant: nothing here is waited for between an event and its ban.
 
 use super::State;
-use crate::autoban::daemon::errands::Places;
-use crate::autoban::daemon::fetch::Fetched;
+use crate::autoban::daemon::fetch::{Fetched, Places};
 use crate::autoban::daemon::{herald, setup};
 
 impl State {
