@@ -56,6 +56,8 @@ impl Feeder {
         let (client, connections) = (feeder.client.clone(), feeder.connections.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                // As Asterisk's own sessions: an event does not wait for the answer to the one before.
+                let _ = stream.set_nodelay(true);
                 connections.fetch_add(1, Ordering::SeqCst);
                 converse(stream, &client);
             }
