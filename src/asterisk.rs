@@ -2,6 +2,8 @@
 
 #[cfg(feature = "commands")]
 pub mod ami;
+#[cfg(feature = "services")]
+pub mod ari;
 pub mod conf;
 pub mod control;
 pub mod generate;

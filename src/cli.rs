@@ -18,6 +18,8 @@ pub mod sv;
 pub mod top;
 pub mod tree;
 pub mod verify;
+#[cfg(feature = "services")]
+pub mod websms;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -90,6 +92,9 @@ enum Command {
     /// Show who is banned and why, ban and free by hand; also under the name `autoban`
     #[cfg(feature = "services")]
     Autoban(autoban::AutobanArgs),
+    /// Text messages between carriers and phones; also under the name `websms`
+    #[cfg(feature = "services")]
+    Websms(websms::WebsmsArgs),
     /// Print the reference of the environment variables, in Markdown
     #[command(hide = true)]
     Variables,
@@ -130,11 +135,17 @@ fn variables_help() -> String {
 
 /// Runs the command that the arguments name.
 pub fn run() -> ExitCode {
+    #[cfg(feature = "services")]
+    if let Some(message) = websms::hand_in::asked(std::env::args_os()) {
+        return websms::hand_in::run(&message);
+    }
     let called_as = std::env::args_os().next().unwrap_or_default();
     match Path::new(&called_as).file_name().and_then(OsStr::to_str) {
         Some("sv") => return sv::run(std::env::args().skip(1)),
         #[cfg(feature = "services")]
         Some("autoban") => return autoban::run_alone(std::env::args_os()),
+        #[cfg(feature = "services")]
+        Some("websms") => return websms::run_alone(std::env::args_os()),
         _ => {}
     }
     let cli = match Cli::try_parse() {
@@ -167,6 +178,8 @@ pub fn run() -> ExitCode {
         Command::Phone(args) => phone::run(args),
         #[cfg(feature = "services")]
         Command::Autoban(args) => autoban::run(&args),
+        #[cfg(feature = "services")]
+        Command::Websms(args) => websms::run(&args),
         Command::Variables => {
             output::Output::new(false).text(&registry::markdown());
             ExitCode::SUCCESS

@@ -46,6 +46,8 @@ pub struct Config {
     pub log_files: Option<LogFiles>,
     pub host_name: Option<String>,
     pub certificate_days: u32,
+    /// Where WebSMS listens; `None` is nowhere.
+    pub websms_port: Option<u16>,
     pub entry_dir: String,
     pub exit_dir: String,
     /// Where runit service directories are.
@@ -138,6 +140,7 @@ pub fn read(environment: &BTreeMap<String, String>) -> Result<Config, Vec<Mistak
             }),
         host_name: Some(text("HOSTNAME").to_owned()).filter(|name| !name.is_empty()),
         certificate_days: text("TLS_CERTDAYS").parse().unwrap_or(30),
+        websms_port: text("WEBSMSD_PORT").parse().ok().filter(|port| *port != 0),
         entry_dir: text("DOCKER_ENTRY_DIR").to_owned(),
         exit_dir: text("DOCKER_EXIT_DIR").to_owned(),
         service_dir: text("SVDIR").to_owned(),
@@ -230,6 +233,13 @@ mod tests {
             .iter()
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect()
+    }
+
+    #[test]
+    fn a_port_of_websms_that_is_no_number_switches_it_off() {
+        let port = |text| read(&env(&[("WEBSMSD_PORT", text)])).unwrap().websms_port;
+        assert_eq!(port("8080"), Some(8080));
+        assert_eq!([port(""), port("no"), port("70000")], [None; 3]);
     }
 
     #[test]

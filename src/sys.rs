@@ -23,6 +23,8 @@ pub mod output;
 pub mod pipe;
 #[allow(unsafe_code)]
 pub mod process;
+#[cfg(feature = "services")]
+pub mod say;
 pub mod signal;
 #[allow(unsafe_code)]
 pub mod socket;

@@ -9,7 +9,7 @@
 //! there. `outgoing` writes requests and judges answers, `number` and `segments` know numbers and lengths, `delivery` is a
 //! message's life, and `hep` reads the phones' answers. `choose` finds the interface for a message that a program hands in by
 //! the words of `control` or of `agi`. Those rooms are pure; `spool` keeps the messages on
-//! disk. The daemon that brings all of it together is not there yet.
+//! disk, and `daemon` brings all of it together.
 //!
 //! Invariant: nothing that came from outside reaches Asterisk, a log or a shell but as a value of a typed field.
 
@@ -18,6 +18,7 @@ pub mod body;
 pub mod choose;
 pub mod config;
 pub mod control;
+pub mod daemon;
 pub mod delivery;
 pub mod document;
 pub mod door;

@@ -81,6 +81,11 @@ pub fn generate(paths: &Paths, pbx: Pbx) -> Result<Generated, String> {
     Ok(generated)
 }
 
+/// Writes one more unit beside them, of a service whose socket depends on the environment.
+pub fn add(paths: &Paths, name: &str, text: &str) -> Result<(), String> {
+    write(&paths.generated_units().join(name), text)
+}
+
 fn write(path: &Path, text: &str) -> Result<(), String> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)

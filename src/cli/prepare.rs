@@ -105,6 +105,21 @@ fn generate_units(paths: &Paths, config: &Config, report: &Report) {
         }
         Err(problem) => report.say(ERROR, &format!("the PBX's sockets are not held: {problem}")),
     }
+    #[cfg(feature = "services")]
+    if let Some(port) = config.websms_port
+        && let Err(problem) = generate::add(paths, "websms.socket", &socket_of_websms(port))
+    {
+        report.say(ERROR, &format!("WebSMS has no socket: {problem}"));
+    }
+}
+
+/// The carriers' door. A webhook that comes while WebSMS restarts waits in the socket.
+#[cfg(feature = "services")]
+fn socket_of_websms(port: u16) -> String {
+    format!(
+        "# Made at each start from WEBSMSD_PORT; a file of the same name in /srv/etc/units replaces it.\n\
+         [Socket]\nService=websms.service\nListenStream={port}\nBacklog=1024\n"
+    )
 }
 
 /// An error with its causes. Where a text already ends in its cause nothing is repeated.

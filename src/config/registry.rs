@@ -74,6 +74,12 @@ pub const VARIABLES: &[Variable] = &[
         "Days for which a self-signed certificate is valid.",
     ),
     variable(
+        "WEBSMSD_PORT",
+        "",
+        Form::Text,
+        "The TCP port on which WebSMS takes the carriers' webhooks; the images set 80. Not set, or no number: none.",
+    ),
+    variable(
         "DOCKER_ENTRY_DIR",
         "/usr/lib/switchhook/entry.d",
         Form::Path,

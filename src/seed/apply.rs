@@ -17,6 +17,7 @@ use crate::sys::file::{self, FileError, sync_around, write_atomic, write_unsynce
 const LOG_ACCOUNT: &str = "log";
 /// The account of AutoBan's daemon.
 const AUTOBAN_ACCOUNT: &str = "autoban";
+const WEBSMS_ACCOUNT: &str = "websms";
 
 /// Why the volume cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -206,11 +207,12 @@ pub fn apply(
         Some((account.uid, account.gid))
     };
     let (pbx, log) = (ids(paths.pbx().name()), ids(LOG_ACCOUNT));
-    let autoban = ids(AUTOBAN_ACCOUNT);
+    let (autoban, websms) = (ids(AUTOBAN_ACCOUNT), ids(WEBSMS_ACCOUNT));
     let owner = |owner: Owner| match owner {
         Owner::Asterisk => pbx,
         Owner::Log => log,
         Owner::Autoban => autoban,
+        Owner::Websms => websms,
         Owner::Root => None,
     };
     let volume = paths.volume();

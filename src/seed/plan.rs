@@ -15,6 +15,7 @@ pub enum Owner {
     /// The log service.
     Log,
     Autoban,
+    Websms,
 }
 
 /// A directory of the volume.
@@ -43,7 +44,8 @@ pub const PLACES: &[Place] = &[
     place("var", Owner::Root, 0o755),
     place("var/spool", Owner::Root, 0o755),
     place("var/spool/asterisk", Owner::Asterisk, 0o750),
-    place("var/spool/asterisk/outgoing", Owner::Asterisk, 0o750),
+    // WebSMS, of the group, puts call files there for a dialplan that wants them.
+    place("var/spool/asterisk/outgoing", Owner::Asterisk, 0o770),
     place("var/spool/asterisk/monitor", Owner::Asterisk, 0o750),
     place("var/spool/asterisk/recording", Owner::Asterisk, 0o750),
     place("var/spool/asterisk/tmp", Owner::Asterisk, 0o750),
@@ -52,6 +54,7 @@ pub const PLACES: &[Place] = &[
     place("var/lib/asterisk", Owner::Asterisk, 0o750),
     place("var/lib/switchhook", Owner::Root, 0o755),
     place("var/lib/switchhook/autoban", Owner::Autoban, 0o755),
+    place("var/lib/switchhook/websms", Owner::Websms, 0o750),
     place("var/log", Owner::Root, 0o755),
     place("var/log/switchhook", Owner::Log, 0o750),
     place("var/log/asterisk", Owner::Asterisk, 0o750),

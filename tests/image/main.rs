@@ -31,3 +31,4 @@ mod reexec;
 mod registration;
 mod sockets;
 mod stop;
+mod websms;

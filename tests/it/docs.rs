@@ -103,6 +103,7 @@ fn the_table_of_places_is_the_plans() {
             Owner::Asterisk => "asterisk",
             Owner::Log => "log",
             Owner::Autoban => "autoban",
+            Owner::Websms => "websms",
         };
         table.push_str(&format!(
             "| `/srv/{}` | {owner} | {:04o} |\n",

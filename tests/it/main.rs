@@ -36,4 +36,6 @@ mod verify;
 mod views;
 mod volume;
 mod web;
+mod websms;
+mod websms_send;
 mod websms_spool;

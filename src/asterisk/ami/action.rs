@@ -84,6 +84,18 @@ impl Action {
         Action::new("Reload", id)?.with("Module", module)
     }
 
+    /// Asks for the hint of an extension, and whether the phones behind it are there.
+    pub fn extension_state(id: &str, extension: &str, context: &str) -> Result<Action, Refused> {
+        Action::new("ExtensionState", id)?
+            .with("Exten", extension)?
+            .with("Context", context)
+    }
+
+    /// Asks for the value of a global variable, or of a function of the dialplan.
+    pub fn variable(id: &str, expression: &str) -> Result<Action, Refused> {
+        Action::new("Getvar", id)?.with("Variable", expression)
+    }
+
     /// An action without headers of its own, such as `PJSIPShowContacts`.
     pub fn plain(id: &str, name: &'static str) -> Result<Action, Refused> {
         Action::new(name, id)

@@ -109,6 +109,7 @@ pub fn door(manager: &config::Manager, paths: &Paths) -> Result<Door, String> {
         port: manager.port,
         username: manager.username.clone(),
         secret,
+        events: "security,system",
     })
 }
 

@@ -2,37 +2,15 @@
 //!
 //! Invariant: no flood of bans becomes a flood of lines. What is left out is counted, and the count is told.
 
-use std::io::Write;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::autoban::key::Set;
 use crate::autoban::ledger::Note;
-
-pub const ERROR: u8 = 3;
-pub const WARNING: u8 = 4;
-pub const NOTICE: u8 = 5;
+pub use crate::sys::say::{ERROR, NOTICE, WARNING, say};
 
 /// Lines about sources within one second.
 const LINES: u32 = 20;
-
-/// Says a text, its hint on a line of its own. A reader who is gone is no error of ours.
-pub fn say(level: u8, text: &str) {
-    let mut out = String::new();
-    for line in text.lines() {
-        let shown: String = line.chars().flat_map(visible).collect();
-        out.push_str(&format!("<{level}>{shown}\n"));
-    }
-    let _ = std::io::stderr().lock().write_all(out.as_bytes());
-}
-
-fn visible(c: char) -> Vec<char> {
-    if c.is_control() {
-        c.escape_default().collect()
-    } else {
-        vec![c]
-    }
-}
 
 /// Tells notes, so many in a second.
 #[derive(Debug, Default)]

@@ -1,0 +1,66 @@
+//! What the spool holds, in the shapes of the control socket.
+
+use crate::websms::choose;
+use crate::websms::config::{self, Style};
+use crate::websms::control::{Asked, Happened, Interface, Row};
+use crate::websms::segments;
+use crate::websms::spool::{History, Message, Request};
+
+pub fn message(of: Message) -> Row {
+    Row {
+        id: of.id.to_string(),
+        direction: of.direction.word().to_owned(),
+        interface: of.interface,
+        segments: segments::count(&of.body).count,
+        from: of.from,
+        to: of.to,
+        body: of.body,
+        media: of.media,
+        state: of.state.word().to_owned(),
+        received: of.received,
+        changed: of.changed,
+        next: of.next,
+        tries: of.tries,
+        detail: of.detail,
+        provider_id: of.provider_id,
+        endpoint: of.endpoint,
+    }
+}
+
+pub fn happened(of: History) -> Happened {
+    Happened {
+        at: of.at,
+        what: of.what,
+        detail: of.detail,
+    }
+}
+
+pub fn request(of: Request) -> Asked {
+    Asked {
+        at: of.at,
+        interface: of.interface,
+        peer: of.peer,
+        method: of.method,
+        path: of.path,
+        status: of.status,
+        reason: of.reason,
+    }
+}
+
+pub fn interface(of: &config::Interface) -> Interface {
+    let profile = match of.outgoing.as_ref().map(|outgoing| &outgoing.style) {
+        Some(Style::Profile { named, .. }) => Some(named),
+        _ => of
+            .incoming
+            .as_ref()
+            .and_then(|incoming| incoming.profile.as_ref()),
+    };
+    Interface {
+        index: choose::name_of(of).to_owned(),
+        profile: profile.map(|named| named.name.clone()),
+        receives: of.incoming.is_some(),
+        sends: of.outgoing.is_some(),
+        numbers: of.numbers.clone(),
+        failover: of.failover.clone(),
+    }
+}

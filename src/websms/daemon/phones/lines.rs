@@ -1,0 +1,549 @@
+//! All messages that are under way to phones, and what is known of numbers and endpoints.
+//!
+//! Pure: the clock, Asterisk's answers and the phones' are handed in, and what is to be done comes out. Each pair of sender and
+//! recipient has a line of its own; a message waits outside of it until its number and the contacts behind it are known.
+//! Invariant: a message that was added is in a line, or waits for one question at least that is open.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::routes::endpoint_of;
+use crate::websms::delivery::{
+    Answer, Effect, Event, Incoming, Leg, LegState, Line, Moment, State, meaning_of,
+};
+use crate::websms::spool::Id;
+
+/// What is known of a number or of an endpoint is asked again when it is older, in milliseconds.
+const LIFE: i64 = 60_000;
+/// That there is nothing is believed for this long: an Asterisk that starts does not know its hints yet.
+const LIFE_OF_NOTHING: i64 = 10_000;
+/// Questions of each kind that a look asks at most.
+const STEP: usize = 64;
+
+/// What is to be asked of Asterisk.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Question {
+    /// Which endpoints stand behind a number?
+    Number(String),
+    /// Which contacts does an endpoint have?
+    Endpoint(String),
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Deed {
+    Ask(Question),
+    Send {
+        id: Id,
+        contact: String,
+        from: String,
+    },
+    /// A message or legs of it changed.
+    Write {
+        id: Id,
+        state: State,
+        /// It was another one before.
+        is_new: bool,
+        legs: Vec<Leg>,
+        endpoint: Option<String>,
+        to: String,
+        next: Option<Moment>,
+    },
+}
+
+/// An answer of Asterisk's, which grows old.
+#[derive(Debug, Default)]
+struct Known {
+    names: Vec<String>,
+    at: Option<Moment>,
+    is_asked: bool,
+}
+
+impl Known {
+    fn is_fresh(&self, now: Moment) -> bool {
+        let life = match self.names.is_empty() {
+            true => LIFE_OF_NOTHING,
+            false => LIFE,
+        };
+        self.at.is_some_and(|at| now.saturating_sub(at) < life)
+    }
+}
+
+/// A message that waits for its number's endpoints or their contacts.
+#[derive(Debug)]
+struct Parked {
+    id: Id,
+    from: String,
+    to: String,
+    message: Incoming,
+    /// Its state on disk.
+    stored: State,
+}
+
+#[derive(Debug)]
+struct Pair {
+    from: String,
+    to: String,
+    endpoints: Vec<String>,
+    contacts: Vec<String>,
+    line: Line<Id>,
+    ids: Vec<Id>,
+    due: Option<Moment>,
+}
+
+/// The messages, by sender and recipient.
+#[derive(Debug, Default)]
+pub struct Lines {
+    pairs: HashMap<u64, Pair>,
+    by_names: HashMap<(String, String), u64>,
+    by_message: HashMap<Id, u64>,
+    due: BTreeSet<(Moment, u64)>,
+    last: u64,
+    parked: Vec<Parked>,
+    numbers: HashMap<String, Known>,
+    endpoints: HashMap<String, Known>,
+    /// Somebody is there who answers questions.
+    is_connected: bool,
+}
+
+impl Lines {
+    pub fn has(&self, id: Id) -> bool {
+        self.by_message.contains_key(&id) || self.parked.iter().any(|parked| parked.id == id)
+    }
+
+    /// When `clock` is due.
+    pub fn deadline(&self) -> Option<Moment> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Takes a message of a sender for a recipient; `stored` is its state on disk.
+    pub fn add(
+        &mut self,
+        id: Id,
+        (from, to): (String, String),
+        message: Incoming,
+        stored: State,
+        now: Moment,
+    ) -> Vec<Deed> {
+        let mut deeds = Vec::new();
+        self.parked.push(Parked {
+            id,
+            from,
+            to,
+            message,
+            stored,
+        });
+        self.unpark(now, &mut deeds);
+        deeds
+    }
+
+    /// Brings the messages that wait for nothing more to their lines, in order.
+    fn unpark(&mut self, now: Moment, deeds: &mut Vec<Deed>) {
+        let mut behind: HashSet<(String, String)> = HashSet::new();
+        for parked in std::mem::take(&mut self.parked) {
+            let names = (parked.from.clone(), parked.to.clone());
+            let is_first = !behind.contains(&names);
+            let number = match self.by_names.get(&names) {
+                Some(number) => Some(*number),
+                None if is_first => self.begin(&names, now, deeds),
+                None => None,
+            };
+            let Some(number) = number else {
+                behind.insert(names);
+                self.parked.push(parked);
+                continue;
+            };
+            self.by_message.insert(parked.id, number);
+            if let Some(pair) = self.pairs.get_mut(&number) {
+                pair.ids.push(parked.id);
+            }
+            let before = deeds.len();
+            self.within(number, None, deeds, |line| {
+                line.add(parked.id, parked.message, now)
+            });
+            // After a restart most are where they were.
+            let is_news = |deed: &Deed| match deed {
+                Deed::Write {
+                    id, state, legs, ..
+                } => *id != parked.id || *state != parked.stored || !legs.is_empty(),
+                _ => true,
+            };
+            let news = deeds.split_off(before).into_iter().filter(is_news);
+            deeds.extend(news);
+        }
+    }
+
+    /// A new line, if all is known for it.
+    fn begin(
+        &mut self,
+        names: &(String, String),
+        now: Moment,
+        deeds: &mut Vec<Deed>,
+    ) -> Option<u64> {
+        let endpoints = self.know_number(&names.1, now, deeds)?;
+        let mut contacts = Vec::new();
+        let mut is_known = true;
+        for endpoint in &endpoints {
+            match self.know_endpoint(endpoint, now, deeds) {
+                Some(of) => contacts.extend(of),
+                None => is_known = false,
+            }
+        }
+        if !is_known {
+            return None;
+        }
+        self.last += 1;
+        let pair = Pair {
+            from: names.0.clone(),
+            to: names.1.clone(),
+            endpoints,
+            line: Line::new(contacts.clone()),
+            contacts,
+            ids: Vec::new(),
+            due: None,
+        };
+        self.pairs.insert(self.last, pair);
+        self.by_names.insert(names.clone(), self.last);
+        Some(self.last)
+    }
+
+    fn know_number(
+        &mut self,
+        number: &str,
+        now: Moment,
+        deeds: &mut Vec<Deed>,
+    ) -> Option<Vec<String>> {
+        let known = self.numbers.entry(number.to_owned()).or_default();
+        if known.is_fresh(now) || !self.is_connected {
+            return Some(known.names.clone());
+        }
+        if !known.is_asked {
+            known.is_asked = true;
+            deeds.push(Deed::Ask(Question::Number(number.to_owned())));
+        }
+        None
+    }
+
+    fn know_endpoint(
+        &mut self,
+        endpoint: &str,
+        now: Moment,
+        deeds: &mut Vec<Deed>,
+    ) -> Option<Vec<String>> {
+        let known = self.endpoints.entry(endpoint.to_owned()).or_default();
+        if known.is_fresh(now) {
+            return Some(known.names.clone());
+        }
+        if !self.is_connected {
+            return Some(Vec::new());
+        }
+        if !known.is_asked {
+            known.is_asked = true;
+            deeds.push(Deed::Ask(Question::Endpoint(endpoint.to_owned())));
+        }
+        None
+    }
+
+    /// Asterisk is there, or it is another one: all is asked anew.
+    pub fn connected(&mut self, now: Moment) -> Vec<Deed> {
+        self.is_connected = true;
+        for known in self.numbers.values_mut().chain(self.endpoints.values_mut()) {
+            known.at = None;
+            known.is_asked = false;
+        }
+        self.look(usize::MAX, now)
+    }
+
+    /// Asterisk is gone, and with it all phones. What is known of numbers is kept.
+    pub fn lost(&mut self, now: Moment) -> Vec<Deed> {
+        self.is_connected = false;
+        for known in self.numbers.values_mut().chain(self.endpoints.values_mut()) {
+            known.is_asked = false;
+        }
+        let endpoints: Vec<String> = self.endpoints.drain().map(|(name, _)| name).collect();
+        let mut deeds = Vec::new();
+        for endpoint in endpoints {
+            self.spread(&endpoint, &[], now, &mut deeds);
+        }
+        self.unpark(now, &mut deeds);
+        deeds
+    }
+
+    /// Asks again what messages wait for: a step of it.
+    pub fn poll(&mut self, now: Moment) -> Vec<Deed> {
+        // What was not answered by now never will be.
+        for known in self.numbers.values_mut().chain(self.endpoints.values_mut()) {
+            known.is_asked = false;
+        }
+        if self.is_connected {
+            self.numbers.retain(|_, known| known.is_fresh(now));
+        }
+        self.look(STEP, now)
+    }
+
+    fn look(&mut self, most: usize, now: Moment) -> Vec<Deed> {
+        let mut deeds = Vec::new();
+        let numbers: HashSet<&String> = self.pairs.values().map(|pair| &pair.to).collect();
+        for number in oldest(numbers, &self.numbers, most, now) {
+            self.know_number(&number, now, &mut deeds);
+        }
+        let names = self.pairs.values().flat_map(|pair| &pair.endpoints);
+        let endpoints: HashSet<&String> = names.collect();
+        for endpoint in oldest(endpoints, &self.endpoints, most, now) {
+            self.know_endpoint(&endpoint, now, &mut deeds);
+        }
+        self.unpark(now, &mut deeds);
+        deeds
+    }
+
+    /// The endpoints of a number.
+    pub fn number_is(&mut self, number: &str, endpoints: Vec<String>, now: Moment) -> Vec<Deed> {
+        let mut deeds = Vec::new();
+        let known = self.numbers.entry(number.to_owned()).or_default();
+        *known = Known {
+            names: endpoints.clone(),
+            at: Some(now),
+            is_asked: false,
+        };
+        let of_number = self.pairs.iter().filter(|(_, pair)| pair.to == number);
+        let pairs: Vec<u64> = of_number.map(|(at, _)| *at).collect();
+        for at in pairs {
+            if let Some(pair) = self.pairs.get_mut(&at) {
+                pair.endpoints.clone_from(&endpoints);
+            }
+            let mut contacts = Vec::new();
+            for endpoint in &endpoints {
+                self.know_endpoint(endpoint, now, &mut deeds);
+                // Old knowledge is good until there is better.
+                let known = self.endpoints.get(endpoint);
+                contacts.extend(known.map(|known| known.names.clone()).unwrap_or_default());
+            }
+            self.meet(at, &contacts, now, &mut deeds);
+        }
+        self.unpark(now, &mut deeds);
+        deeds
+    }
+
+    /// The contacts of an endpoint.
+    pub fn endpoint_has(
+        &mut self,
+        endpoint: &str,
+        contacts: Vec<String>,
+        now: Moment,
+    ) -> Vec<Deed> {
+        let mut deeds = Vec::new();
+        let known = Known {
+            names: contacts.clone(),
+            at: Some(now),
+            is_asked: false,
+        };
+        self.endpoints.insert(endpoint.to_owned(), known);
+        self.spread(endpoint, &contacts, now, &mut deeds);
+        self.unpark(now, &mut deeds);
+        deeds
+    }
+
+    /// Something about an endpoint's phones changed; `back` is a contact that has just come.
+    pub fn stirred(&mut self, endpoint: &str, back: Option<&str>, now: Moment) -> Vec<Deed> {
+        let mut deeds = Vec::new();
+        let Some(known) = self.endpoints.get_mut(endpoint) else {
+            return deeds;
+        };
+        known.at = None;
+        if let Some(contact) = back {
+            // It was there all the time, as far as we knew: whatever kept it silent is over.
+            let has_it = |pair: &Pair| pair.contacts.iter().any(|known| known == contact);
+            let pairs = self.pairs.iter().filter(|(_, pair)| has_it(pair));
+            let pairs: Vec<u64> = pairs.map(|(at, _)| *at).collect();
+            for at in pairs {
+                self.within(at, None, &mut deeds, |line| {
+                    let mut effects = line.step(None, Event::Went(contact.to_owned()), now);
+                    effects.extend(line.step(None, Event::Came(contact.to_owned()), now));
+                    effects
+                });
+            }
+        }
+        let is_wanted = |pair: &Pair| pair.endpoints.iter().any(|name| name == endpoint);
+        if self.pairs.values().any(is_wanted) {
+            self.endpoints
+                .entry(endpoint.to_owned())
+                .or_default()
+                .is_asked = false;
+            self.know_endpoint(endpoint, now, &mut deeds);
+        }
+        deeds
+    }
+
+    /// Tells each line of an endpoint's contacts.
+    fn spread(&mut self, endpoint: &str, contacts: &[String], now: Moment, deeds: &mut Vec<Deed>) {
+        let is_of = |pair: &Pair| pair.endpoints.iter().any(|name| name == endpoint);
+        let pairs = self.pairs.iter().filter(|(_, pair)| is_of(pair));
+        let pairs: Vec<u64> = pairs.map(|(at, _)| *at).collect();
+        for at in pairs {
+            let Some(pair) = self.pairs.get(&at) else {
+                continue;
+            };
+            let others = pair
+                .contacts
+                .iter()
+                .filter(|known| endpoint_of(known) != endpoint);
+            let all: Vec<String> = others.cloned().chain(contacts.iter().cloned()).collect();
+            self.meet(at, &all, now, deeds);
+        }
+    }
+
+    /// These contacts, and no others, are there for a line.
+    fn meet(&mut self, at: u64, contacts: &[String], now: Moment, deeds: &mut Vec<Deed>) {
+        let Some(pair) = self.pairs.get_mut(&at) else {
+            return;
+        };
+        let before = std::mem::replace(&mut pair.contacts, contacts.to_vec());
+        self.within(at, None, deeds, |line| {
+            let gone = before.iter().filter(|known| !contacts.contains(known));
+            let mut effects = Vec::new();
+            for contact in gone {
+                effects.extend(line.step(None, Event::Went(contact.clone()), now));
+            }
+            for contact in contacts.iter().filter(|contact| !before.contains(contact)) {
+                effects.extend(line.step(None, Event::Came(contact.clone()), now));
+            }
+            effects
+        });
+    }
+
+    /// Something happened to one message.
+    pub fn step(&mut self, id: Id, event: Event, now: Moment) -> Vec<Deed> {
+        let mut deeds = Vec::new();
+        if let Some(number) = self.by_message.get(&id).copied() {
+            let code = match &event {
+                Event::Answered { code, .. } => Some(*code),
+                _ => None,
+            };
+            self.within(number, code, &mut deeds, |line| {
+                line.step(Some(&id), event, now)
+            });
+        }
+        deeds
+    }
+
+    /// The time has come for some.
+    pub fn clock(&mut self, jitter: i8, now: Moment) -> Vec<Deed> {
+        let mut deeds = Vec::new();
+        let due = self.due.iter().take_while(|(at, _)| *at <= now);
+        let due: Vec<u64> = due.map(|(_, number)| *number).collect();
+        for number in due {
+            self.within(number, None, &mut deeds, |line| {
+                line.step(None, Event::Clock { jitter }, now)
+            });
+        }
+        deeds
+    }
+
+    /// Lets something happen to a line, and makes deeds of its effects. `code` is the phone's answer, if that happened.
+    fn within(
+        &mut self,
+        number: u64,
+        code: Option<u16>,
+        deeds: &mut Vec<Deed>,
+        happen: impl FnOnce(&mut Line<Id>) -> Vec<(Id, Effect)>,
+    ) {
+        let Some(pair) = self.pairs.get_mut(&number) else {
+            return;
+        };
+        let effects = happen(&mut pair.line);
+        let mut writes: Vec<Deed> = Vec::new();
+        let due = pair.line.deadline();
+        for (id, effect) in effects {
+            if let Effect::SendTo(contact) = &effect {
+                deeds.push(Deed::Send {
+                    id,
+                    contact: contact.clone(),
+                    from: pair.from.clone(),
+                });
+                continue;
+            }
+            let at = writes
+                .iter()
+                .position(|deed| matches!(deed, Deed::Write { id: of, .. } if *of == id));
+            let at = at.unwrap_or_else(|| {
+                writes.push(Deed::Write {
+                    id,
+                    // Without a change it is that of the line, or of a message at rest that a further phone had.
+                    state: pair.line.get(&id).map_or(State::Delivered, Incoming::state),
+                    is_new: false,
+                    legs: Vec::new(),
+                    endpoint: pair.endpoints.first().cloned(),
+                    to: pair.to.clone(),
+                    next: due,
+                });
+                writes.len() - 1
+            });
+            let Some(Deed::Write {
+                state,
+                is_new,
+                legs,
+                endpoint,
+                ..
+            }) = writes.get_mut(at)
+            else {
+                continue;
+            };
+            match effect {
+                Effect::Become(new) => (*state, *is_new) = (new, true),
+                Effect::Write(contact) => {
+                    *endpoint = Some(endpoint_of(&contact).to_owned());
+                    let leg = pair.line.get(&id).and_then(|message| {
+                        let mut legs = message.legs().iter();
+                        legs.find(|leg| leg.contact == contact).cloned()
+                    });
+                    let refused = code.filter(|code| meaning_of(*code) != Answer::Taken);
+                    // What is over has left the line already.
+                    legs.push(leg.unwrap_or(Leg {
+                        contact,
+                        state: refused.map_or(LegState::Taken, |code| LegState::Refused { code }),
+                        tries: 1,
+                        tried: None,
+                        there: false,
+                    }));
+                }
+                Effect::SendTo(_) | Effect::Send => {}
+            }
+        }
+        let by_message = &mut self.by_message;
+        pair.ids.retain(|id| {
+            let is_there = pair.line.get(id).is_some();
+            if !is_there {
+                by_message.remove(id);
+            }
+            is_there
+        });
+        deeds.extend(writes);
+        if due != pair.due || pair.line.is_empty() {
+            if let Some(before) = pair.due.take() {
+                self.due.remove(&(before, number));
+            }
+            pair.due = due;
+            if let Some(at) = due {
+                self.due.insert((at, number));
+            }
+        }
+        if pair.line.is_empty()
+            && let Some(pair) = self.pairs.remove(&number)
+        {
+            self.by_names.remove(&(pair.from, pair.to));
+        }
+    }
+}
+
+/// Those whose knowledge is the oldest, and no longer fresh.
+fn oldest(
+    names: HashSet<&String>,
+    known: &HashMap<String, Known>,
+    most: usize,
+    now: Moment,
+) -> Vec<String> {
+    let age = |name: &String| known.get(name).and_then(|known| known.at);
+    let is_old = |name: &&String| !known.get(*name).is_some_and(|known| known.is_fresh(now));
+    let mut names: Vec<&String> = names.into_iter().filter(is_old).collect();
+    names.sort_by_key(|name| age(name));
+    names.into_iter().take(most).cloned().collect()
+}

@@ -1,0 +1,197 @@
+//! The carriers' door: webhooks in, answers out.
+//!
+//! `guests` says who may stay and how long, `line` tells it what goes over a connection; `plan` is the configuration as
+//! requests need it; `webhook` is the way of a request, `answer` what is said in the end, `fetch` what must be asked of
+//! Amazon before, and `protocol` what is told to people.
+//!
+//! It refuses what costs: bodies that are too large before they are read, heads and bodies that dawdle, crowds of one
+//! sender. Invariant: a message is answered as taken when it is on disk, and never with a status that makes the carrier
+//! forget it when the trouble is ours.
+
+mod answer;
+mod fetch;
+mod guests;
+mod line;
+mod plan;
+mod protocol;
+mod webhook;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::{Office, Options};
+use crate::sys::socket::passed_listeners;
+use guests::{Guests, Seat};
+use line::Line;
+use webhook::Counter;
+
+/// The longest head of a request, in bytes, and the most of its headers.
+const LONGEST_HEAD: usize = 16 * 1024;
+const MOST_HEADERS: usize = 64;
+/// How often those are looked for who have stayed too long.
+const ROUND: Duration = Duration::from_millis(500);
+/// Rounds between two looks at the spool.
+const ROUNDS: u32 = 10;
+
+/// Who sits at the other end of a connection, for whoever answers it.
+#[derive(Debug, Clone, Copy)]
+struct Peer(SocketAddr);
+
+/// The sockets that PID 1 has passed, or one of our own.
+pub fn open(options: &Options) -> io::Result<Vec<std::net::TcpListener>> {
+    let mut doors: Vec<std::net::TcpListener> = passed_listeners()
+        .into_iter()
+        .map(|(_, socket)| std::net::TcpListener::from(socket))
+        .collect();
+    if let (true, Some(address)) = (doors.is_empty(), options.listen) {
+        doors.push(std::net::TcpListener::bind(address)?);
+    }
+    for door in &doors {
+        door.set_nonblocking(true)?;
+    }
+    Ok(doors)
+}
+
+/// Serves until the office closes and everybody has had an answer.
+pub async fn serve(doors: Vec<std::net::TcpListener>, office: Arc<Office>) {
+    let counter = Arc::new(Counter::new(Arc::clone(&office)));
+    // Told at the start, not at the first request.
+    counter.plan();
+    let service = TowerToHyperService::new(
+        Router::new()
+            .fallback(webhook::take)
+            .with_state(Arc::clone(&counter)),
+    );
+    let guests = Arc::new(Guests::default());
+    // Each connection has one; when all are gone nobody is left.
+    let (present, mut gone) = mpsc::channel::<Infallible>(1);
+    let mut porters = tokio::task::JoinSet::new();
+    for door in doors {
+        let door = match TcpListener::from_std(door) {
+            Ok(door) => door,
+            Err(error) => {
+                protocol::cannot_listen(&error);
+                continue;
+            }
+        };
+        let house = House {
+            service: service.clone(),
+            guests: Arc::clone(&guests),
+            counter: Arc::clone(&counter),
+            present: present.clone(),
+        };
+        porters.spawn(house.receive(door));
+    }
+    drop(present);
+    let rounds = tokio::spawn(go_round(Arc::clone(&guests), counter));
+    office.closed().await;
+    // Whoever comes now waits in the socket, which is PID 1's.
+    porters.shutdown().await;
+    guests.close();
+    gone.recv().await;
+    rounds.abort();
+}
+
+type Webhooks = TowerToHyperService<Router>;
+
+/// What a connection needs.
+#[derive(Clone)]
+struct House {
+    service: Webhooks,
+    guests: Arc<Guests>,
+    counter: Arc<Counter>,
+    present: mpsc::Sender<Infallible>,
+}
+
+impl House {
+    /// Takes connections for ever.
+    async fn receive(self, door: TcpListener) {
+        loop {
+            let (stream, peer) = match door.accept().await {
+                Ok(accepted) => accepted,
+                // Out of descriptors, for one.
+                Err(_) => {
+                    sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let trusted = self.counter.plan().trusts(peer.ip());
+            if let Some(seat) = self.guests.admit(peer.ip(), trusted) {
+                let house = self.clone();
+                tokio::spawn(async move {
+                    house.attend(stream, peer, &seat).await;
+                    house.guests.leave(&seat);
+                    drop(house.present);
+                });
+            }
+        }
+    }
+
+    /// Answers the requests of one connection.
+    async fn attend(&self, stream: TcpStream, peer: SocketAddr, seat: &Arc<Seat>) {
+        // An answer is one small packet; it is not to wait for a second.
+        let _ = stream.set_nodelay(true);
+        let service = service_fn(|request: hyper::Request<Incoming>| {
+            let seat = Arc::clone(seat);
+            let service = self.service.clone();
+            async move {
+                if !seat.asks() {
+                    return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
+                }
+                let mut request = request.map(Body::new);
+                request.extensions_mut().insert(Peer(peer));
+                let answer = service.call(request).await;
+                seat.has_answer();
+                Ok(answer.unwrap_or_else(|never| match never {}))
+            }
+        });
+        let mut builder = http1::Builder::new();
+        builder
+            // Time is kept by `guests`: hyper's clock counts a connection that rests as one that dawdles.
+            .header_read_timeout(None)
+            .max_headers(MOST_HEADERS)
+            .max_buf_size(LONGEST_HEAD);
+        let line = TokioIo::new(Line::new(stream, Arc::clone(seat)));
+        let mut connection = pin!(builder.serve_connection(line, service));
+        loop {
+            tokio::select! {
+                // How a connection ends is the other side's affair.
+                _ = connection.as_mut() => return,
+                () = seat.called() => match seat.must_go() {
+                    true => return,
+                    false => connection.as_mut().graceful_shutdown(),
+                }
+            }
+        }
+    }
+}
+
+/// Shows those out who have stayed too long, and has an eye on the spool.
+async fn go_round(guests: Arc<Guests>, counter: Arc<Counter>) {
+    let mut tick = interval(ROUND);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for round in 0u32.. {
+        tick.tick().await;
+        guests.show_out();
+        counter.protocol.breathe();
+        if round.is_multiple_of(ROUNDS) {
+            counter.plan();
+            counter.look_after_spool().await;
+        }
+    }
+}
