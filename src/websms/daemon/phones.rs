@@ -9,10 +9,13 @@ mod copies;
 mod dialplan;
 mod hand;
 mod heard;
+mod knock;
 mod lines;
+mod parked;
 mod routes;
 mod scribe;
 mod setup;
+mod words;
 mod work;
 
 use std::sync::Arc;

@@ -9,6 +9,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{AccessFlags, access};
+
 use crate::websms::config::AstQueue;
 use crate::websms::number::checked;
 use crate::websms::spool::Message;
@@ -150,6 +152,16 @@ pub fn put(name: &str, files: &[String], staging: &Path, outgoing: &Path) -> io:
     fs::File::open(outgoing)?.sync_all()
 }
 
+/// Whether call files can be put there, without putting one.
+pub fn try_out(staging: &Path, outgoing: &Path) -> io::Result<()> {
+    let staged = staging.join("door.call.new");
+    fs::write(&staged, "")?;
+    chown(&staged, None, Some(fs::metadata(outgoing)?.gid()))?;
+    fs::remove_file(&staged)?;
+    let (reach, put) = (AccessFlags::X_OK, AccessFlags::W_OK);
+    Ok(access(outgoing, reach | put)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,5 +292,17 @@ mod tests {
             .unwrap()
             .mode();
         assert_eq!(mode & 0o777, 0o660);
+    }
+
+    #[test]
+    fn a_place_is_tried_without_leaving_anything() {
+        let (staging, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        try_out(staging.path(), directory.path()).unwrap();
+        for directory in [&staging, &directory] {
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        }
+        let nowhere = directory.path().join("outgoing");
+        assert!(try_out(staging.path(), &nowhere).is_err());
+        assert!(try_out(&nowhere, directory.path()).is_err());
     }
 }

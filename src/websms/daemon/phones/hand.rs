@@ -1,11 +1,14 @@
 //! Hands copies to Asterisk, one after the other, and tells what it said.
 //!
-//! The text is read from the spool when its turn comes: what waits needs no memory. Invariant: every copy that was asked for
-//! is answered, well or not.
+//! The text is read from the spool when its turn comes: what waits needs no memory. When Asterisk cannot be reached, what is
+//! in the queue hears so without being tried. Invariant: every copy that was asked for is answered, well or not.
 
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::task::JoinError;
 
 use super::super::Office;
 use super::dialplan;
@@ -32,6 +35,8 @@ pub enum Task {
     Door(Door),
     /// Whether an endpoint is there, when the manager is not.
     Endpoint(String),
+    /// Whether copies can be handed over again.
+    Knock,
 }
 
 /// What became of it.
@@ -45,6 +50,8 @@ pub enum Told {
         name: String,
         result: Result<Option<bool>, AriError>,
     },
+    /// Whether copies can be handed over.
+    Knocked(Result<(), AriError>),
 }
 
 /// Works until nobody asks.
@@ -53,56 +60,15 @@ pub async fn run(
     mut tasks: UnboundedReceiver<Task>,
     told: UnboundedSender<Told>,
 ) {
-    let mut ari: Option<Ari> = None;
-    let mut queue = (AstQueue::default(), false);
+    let mut hand = Hand {
+        office,
+        ari: None,
+        files: None,
+        shut: None,
+    };
     while let Some(task) = tasks.recv().await {
-        let unknown = || AriError::Unreachable {
-            at: "ari.conf".to_owned(),
-            why: "no user is known".to_owned(),
-        };
-        let answer = match task {
-            Task::Door(door) => {
-                ari = Some(Ari::new(door));
-                continue;
-            }
-            Task::Queue(wanted, joins) => {
-                queue = (*wanted, joins);
-                continue;
-            }
-            Task::File { id, token } => {
-                let result = file(&office, id, &queue.0, queue.1).await;
-                Told::Copy { token, result }
-            }
-            Task::Endpoint(name) => {
-                let result = match &mut ari {
-                    Some(ari) => ari.is_there(&name).await,
-                    None => Err(unknown()),
-                };
-                Told::Endpoint { name, result }
-            }
-            Task::Copy {
-                id,
-                token,
-                contact,
-                from,
-            } => {
-                let body = office.spool.read(move |reader| reader.get(id)).await;
-                let result = match (&mut ari, body) {
-                    (None, _) => Err(unknown()),
-                    (Some(ari), Ok(Some(message))) => {
-                        let text = Text {
-                            to: &format!("pjsip:{contact}"),
-                            from: &from,
-                            body: &message.body,
-                            headers: &[(TOKEN_HEADER, &token)],
-                        };
-                        ari.send_message(&text).await
-                    }
-                    // The spool cannot be read now, or people have erased it.
-                    (Some(_), Ok(None) | Err(_)) => Err(AriError::NotThere),
-                };
-                Told::Copy { token, result }
-            }
+        let Some(answer) = hand.take(task).await else {
+            continue;
         };
         if told.send(answer).is_err() {
             return;
@@ -110,25 +76,148 @@ pub async fn run(
     }
 }
 
-/// Writes a message's call files.
-async fn file(office: &Office, id: Id, queue: &AstQueue, joins: bool) -> Result<(), AriError> {
-    let outgoing = office.paths.at(&queue.outgoingdir);
-    let found = office.spool.read(move |reader| reader.get(id)).await;
-    let Ok(Some(message)) = found else {
-        return Err(AriError::NotThere);
-    };
-    let Some(files) = dialplan::call_files(&message, queue, joins) else {
-        return Err(AriError::NotThere);
-    };
-    let place = outgoing.display().to_string();
-    let staging = office.paths.state().join("websms");
-    let written = tokio::task::spawn_blocking(move || {
-        dialplan::put(&id.to_string(), &files, &staging, &outgoing)
-    });
-    let why = match written.await {
+struct Hand {
+    office: Arc<Office>,
+    ari: Option<Ari>,
+    /// What the dialplan wants, and whether it joins long texts, if messages go there.
+    files: Option<(AstQueue, bool)>,
+    /// Why nothing can be handed over.
+    shut: Option<AriError>,
+}
+
+impl Hand {
+    async fn take(&mut self, task: Task) -> Option<Told> {
+        match task {
+            Task::Door(door) => {
+                (self.ari, self.files, self.shut) = (Some(Ari::new(door)), None, None);
+                None
+            }
+            Task::Queue(queue, joins) => {
+                (self.files, self.shut) = (Some((*queue, joins)), None);
+                None
+            }
+            Task::File { id, token } => {
+                let result = match self.shut.clone() {
+                    Some(why) => Err(why),
+                    None => self.file(id).await,
+                };
+                Some(self.tell(token, result))
+            }
+            Task::Copy {
+                id,
+                token,
+                contact,
+                from,
+            } => {
+                let result = match self.shut.clone() {
+                    Some(why) => Err(why),
+                    None => self.copy(id, &token, &contact, &from).await,
+                };
+                Some(self.tell(token, result))
+            }
+            Task::Endpoint(name) => {
+                let result = match &mut self.ari {
+                    Some(ari) => ari.is_there(&name).await,
+                    None => Err(unknown()),
+                };
+                Some(Told::Endpoint { name, result })
+            }
+            Task::Knock => {
+                let result = self.knock().await;
+                self.shut = result.clone().err();
+                Some(Told::Knocked(result))
+            }
+        }
+    }
+
+    fn tell(&mut self, token: String, result: Result<(), AriError>) -> Told {
+        self.shut = result.clone().err().filter(closes);
+        Told::Copy { token, result }
+    }
+
+    async fn knock(&mut self) -> Result<(), AriError> {
+        match (&self.files, &mut self.ari) {
+            (Some((queue, _)), _) => {
+                let outgoing = self.office.paths.at(&queue.outgoingdir);
+                let staging = staging(&self.office);
+                let at = outgoing.display().to_string();
+                let tried =
+                    tokio::task::spawn_blocking(move || dialplan::try_out(&staging, &outgoing));
+                at_place(at, tried.await)
+            }
+            // Any answer about any endpoint will do.
+            (None, Some(ari)) => ari.is_there("websms").await.map(drop),
+            (None, None) => Err(unknown()),
+        }
+    }
+
+    async fn copy(
+        &mut self,
+        id: Id,
+        token: &str,
+        contact: &str,
+        from: &str,
+    ) -> Result<(), AriError> {
+        let ari = self.ari.as_mut().ok_or_else(unknown)?;
+        let message = self.office.spool.read(move |reader| reader.get(id)).await;
+        // The spool cannot be read now, or people have erased it.
+        let Ok(Some(message)) = message else {
+            return Err(AriError::NotThere);
+        };
+        let text = Text {
+            to: &format!("pjsip:{contact}"),
+            from,
+            body: &message.body,
+            headers: &[(TOKEN_HEADER, token)],
+        };
+        ari.send_message(&text).await
+    }
+
+    /// Writes a message's call files.
+    async fn file(&self, id: Id) -> Result<(), AriError> {
+        let (queue, joins) = self.files.as_ref().ok_or_else(unknown)?;
+        let outgoing = self.office.paths.at(&queue.outgoingdir);
+        let found = self.office.spool.read(move |reader| reader.get(id)).await;
+        let Ok(Some(message)) = found else {
+            return Err(AriError::NotThere);
+        };
+        let Some(files) = dialplan::call_files(&message, queue, *joins) else {
+            return Err(AriError::NotThere);
+        };
+        let at = outgoing.display().to_string();
+        let staging = staging(&self.office);
+        let written = tokio::task::spawn_blocking(move || {
+            dialplan::put(&id.to_string(), &files, &staging, &outgoing)
+        });
+        at_place(at, written.await)
+    }
+}
+
+/// Whether what happened to one copy would happen to all.
+pub fn closes(error: &AriError) -> bool {
+    match error {
+        AriError::Unreachable { .. } | AriError::Denied { .. } => true,
+        AriError::NotThere | AriError::Status(_) => false,
+    }
+}
+
+fn unknown() -> AriError {
+    AriError::Unreachable {
+        at: "ari.conf".to_owned(),
+        why: "no user is known".to_owned(),
+    }
+}
+
+/// Where call files are made.
+fn staging(office: &Office) -> PathBuf {
+    office.paths.state().join("websms")
+}
+
+fn at_place(at: String, done: Result<io::Result<()>, JoinError>) -> Result<(), AriError> {
+    let why = match done {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
     };
-    Err(AriError::Unreachable { at: place, why })
+    Err(AriError::Unreachable { at, why })
 }

@@ -4,8 +4,9 @@
 //! recipient has a line of its own; a message waits outside of it until its number and the contacts behind it are known.
 //! Invariant: a message that was added is in a line, or waits for one question at least that is open.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::parked::{Names, Parked, Waiting, of_number};
 use super::routes::endpoint_of;
 use crate::websms::delivery::{
     Answer, Effect, Event, Incoming, Leg, LegState, Line, Moment, State, meaning_of,
@@ -68,25 +69,12 @@ impl Known {
     }
 }
 
-/// A message that waits for its number's endpoints or their contacts.
-#[derive(Debug)]
-struct Parked {
-    id: Id,
-    from: String,
-    to: String,
-    message: Incoming,
-    /// Its state on disk.
-    stored: State,
-}
-
 #[derive(Debug)]
 struct Pair {
-    from: String,
-    to: String,
+    names: Names,
     endpoints: Vec<String>,
     contacts: Vec<String>,
     line: Line<Id>,
-    ids: Vec<Id>,
     due: Option<Moment>,
 }
 
@@ -94,11 +82,12 @@ struct Pair {
 #[derive(Debug, Default)]
 pub struct Lines {
     pairs: HashMap<u64, Pair>,
-    by_names: HashMap<(String, String), u64>,
+    by_names: BTreeMap<Names, u64>,
+    by_endpoint: HashMap<String, BTreeSet<u64>>,
     by_message: HashMap<Id, u64>,
     due: BTreeSet<(Moment, u64)>,
     last: u64,
-    parked: Vec<Parked>,
+    waiting: Waiting,
     numbers: HashMap<String, Known>,
     endpoints: HashMap<String, Known>,
     /// Somebody is there who answers questions.
@@ -107,7 +96,7 @@ pub struct Lines {
 
 impl Lines {
     pub fn has(&self, id: Id) -> bool {
-        self.by_message.contains_key(&id) || self.parked.iter().any(|parked| parked.id == id)
+        self.by_message.contains_key(&id) || self.waiting.has(id)
     }
 
     /// When `clock` is due.
@@ -115,71 +104,74 @@ impl Lines {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Takes a message of a sender for a recipient; `stored` is its state on disk.
+    /// Takes a message for a recipient; `stored` is its state on disk.
     pub fn add(
         &mut self,
         id: Id,
-        (from, to): (String, String),
+        names: Names,
         message: Incoming,
         stored: State,
         now: Moment,
     ) -> Vec<Deed> {
         let mut deeds = Vec::new();
-        self.parked.push(Parked {
+        let parked = Parked {
             id,
-            from,
-            to,
             message,
             stored,
-        });
-        self.unpark(now, &mut deeds);
+        };
+        // Behind those of the same two that wait, as behind those of their line.
+        let line = match self.waiting.holds(&names) {
+            true => None,
+            false => self.line_of(&names, now, &mut deeds),
+        };
+        match line {
+            Some(number) => self.enter(number, parked, now, &mut deeds),
+            None => self.waiting.park(names, parked),
+        }
         deeds
     }
 
-    /// Brings the messages that wait for nothing more to their lines, in order.
-    fn unpark(&mut self, now: Moment, deeds: &mut Vec<Deed>) {
-        let mut behind: HashSet<(String, String)> = HashSet::new();
-        for parked in std::mem::take(&mut self.parked) {
-            let names = (parked.from.clone(), parked.to.clone());
-            let is_first = !behind.contains(&names);
-            let number = match self.by_names.get(&names) {
-                Some(number) => Some(*number),
-                None if is_first => self.begin(&names, now, deeds),
-                None => None,
-            };
-            let Some(number) = number else {
-                behind.insert(names);
-                self.parked.push(parked);
+    /// Brings the messages for these that wait for nothing more to their lines, in order.
+    fn unpark(&mut self, all: Vec<Names>, now: Moment, deeds: &mut Vec<Deed>) {
+        for names in all {
+            let Some(number) = self.line_of(&names, now, deeds) else {
                 continue;
             };
-            self.by_message.insert(parked.id, number);
-            if let Some(pair) = self.pairs.get_mut(&number) {
-                pair.ids.push(parked.id);
+            for parked in self.waiting.take(&names) {
+                self.enter(number, parked, now, deeds);
             }
-            let before = deeds.len();
-            self.within(number, None, deeds, |line| {
-                line.add(parked.id, parked.message, now)
-            });
-            // After a restart most are where they were.
-            let is_news = |deed: &Deed| match deed {
-                Deed::Write {
-                    id, state, legs, ..
-                } => *id != parked.id || *state != parked.stored || !legs.is_empty(),
-                _ => true,
-            };
-            let news = deeds.split_off(before).into_iter().filter(is_news);
-            deeds.extend(news);
         }
     }
 
-    /// A new line, if all is known for it.
-    fn begin(
-        &mut self,
-        names: &(String, String),
-        now: Moment,
-        deeds: &mut Vec<Deed>,
-    ) -> Option<u64> {
-        let endpoints = self.know_number(&names.1, now, deeds)?;
+    fn enter(&mut self, number: u64, parked: Parked, now: Moment, deeds: &mut Vec<Deed>) {
+        let Parked {
+            id,
+            message,
+            stored,
+        } = parked;
+        self.by_message.insert(id, number);
+        let before = deeds.len();
+        self.within(number, None, deeds, |line| line.add(id, message, now));
+        // After a restart most are where they were.
+        let is_news = |deed: &Deed| match deed {
+            Deed::Write {
+                id: of,
+                state,
+                legs,
+                ..
+            } => *of != id || *state != stored || !legs.is_empty(),
+            _ => true,
+        };
+        let news = deeds.split_off(before).into_iter().filter(is_news);
+        deeds.extend(news);
+    }
+
+    /// The line of these two, a new one if all is known for it.
+    fn line_of(&mut self, names: &Names, now: Moment, deeds: &mut Vec<Deed>) -> Option<u64> {
+        if let Some(number) = self.by_names.get(names) {
+            return Some(*number);
+        }
+        let endpoints = self.know_number(&names.to, now, deeds)?;
         let mut contacts = Vec::new();
         let mut is_known = true;
         for endpoint in &endpoints {
@@ -193,17 +185,37 @@ impl Lines {
         }
         self.last += 1;
         let pair = Pair {
-            from: names.0.clone(),
-            to: names.1.clone(),
-            endpoints,
+            names: names.clone(),
+            endpoints: Vec::new(),
             line: Line::new(contacts.clone()),
             contacts,
-            ids: Vec::new(),
             due: None,
         };
         self.pairs.insert(self.last, pair);
         self.by_names.insert(names.clone(), self.last);
+        self.belongs(self.last, endpoints);
         Some(self.last)
+    }
+
+    /// These are the endpoints of a line.
+    fn belongs(&mut self, number: u64, endpoints: Vec<String>) {
+        let Some(pair) = self.pairs.get_mut(&number) else {
+            return;
+        };
+        if pair.endpoints == endpoints {
+            return;
+        }
+        let before = std::mem::replace(&mut pair.endpoints, endpoints);
+        leave(&mut self.by_endpoint, &before, number);
+        for endpoint in &pair.endpoints {
+            let lines = self.by_endpoint.entry(endpoint.clone()).or_default();
+            lines.insert(number);
+        }
+    }
+
+    fn of_endpoint(&self, endpoint: &str) -> Vec<u64> {
+        let lines = self.by_endpoint.get(endpoint);
+        lines.map_or_else(Vec::new, |lines| lines.iter().copied().collect())
     }
 
     fn know_number(
@@ -264,7 +276,7 @@ impl Lines {
         for endpoint in endpoints {
             self.spread(&endpoint, &[], now, &mut deeds);
         }
-        self.unpark(now, &mut deeds);
+        self.unpark(self.waiting.all(), now, &mut deeds);
         deeds
     }
 
@@ -282,7 +294,8 @@ impl Lines {
 
     fn look(&mut self, most: usize, now: Moment) -> Vec<Deed> {
         let mut deeds = Vec::new();
-        let numbers: HashSet<&String> = self.pairs.values().map(|pair| &pair.to).collect();
+        let numbers = self.pairs.values().map(|pair| &pair.names.to);
+        let numbers: HashSet<&String> = numbers.collect();
         for number in oldest(numbers, &self.numbers, most, now) {
             self.know_number(&number, now, &mut deeds);
         }
@@ -291,7 +304,7 @@ impl Lines {
         for endpoint in oldest(endpoints, &self.endpoints, most, now) {
             self.know_endpoint(&endpoint, now, &mut deeds);
         }
-        self.unpark(now, &mut deeds);
+        self.unpark(self.waiting.all(), now, &mut deeds);
         deeds
     }
 
@@ -304,12 +317,11 @@ impl Lines {
             at: Some(now),
             is_asked: false,
         };
-        let of_number = self.pairs.iter().filter(|(_, pair)| pair.to == number);
-        let pairs: Vec<u64> = of_number.map(|(at, _)| *at).collect();
+        let pairs: Vec<u64> = of_number(&self.by_names, number)
+            .map(|(_, at)| *at)
+            .collect();
         for at in pairs {
-            if let Some(pair) = self.pairs.get_mut(&at) {
-                pair.endpoints.clone_from(&endpoints);
-            }
+            self.belongs(at, endpoints.clone());
             let mut contacts = Vec::new();
             for endpoint in &endpoints {
                 self.know_endpoint(endpoint, now, &mut deeds);
@@ -319,7 +331,7 @@ impl Lines {
             }
             self.meet(at, &contacts, now, &mut deeds);
         }
-        self.unpark(now, &mut deeds);
+        self.unpark(self.waiting.for_number(number), now, &mut deeds);
         deeds
     }
 
@@ -338,7 +350,12 @@ impl Lines {
         };
         self.endpoints.insert(endpoint.to_owned(), known);
         self.spread(endpoint, &contacts, now, &mut deeds);
-        self.unpark(now, &mut deeds);
+        // Whoever waits for a contact waits for a number that has this endpoint.
+        let has_it = |known: &Known| known.names.iter().any(|name| name == endpoint);
+        let numbers = self.numbers.iter().filter(|(_, known)| has_it(known));
+        let names = numbers.flat_map(|(number, _)| self.waiting.for_number(number));
+        let names = names.collect();
+        self.unpark(names, now, &mut deeds);
         deeds
     }
 
@@ -352,8 +369,8 @@ impl Lines {
         if let Some(contact) = back {
             // It was there all the time, as far as we knew: whatever kept it silent is over.
             let has_it = |pair: &Pair| pair.contacts.iter().any(|known| known == contact);
-            let pairs = self.pairs.iter().filter(|(_, pair)| has_it(pair));
-            let pairs: Vec<u64> = pairs.map(|(at, _)| *at).collect();
+            let mut pairs = self.of_endpoint(endpoint);
+            pairs.retain(|at| self.pairs.get(at).is_some_and(has_it));
             for at in pairs {
                 self.within(at, None, &mut deeds, |line| {
                     let mut effects = line.step(None, Event::Went(contact.to_owned()), now);
@@ -362,8 +379,7 @@ impl Lines {
                 });
             }
         }
-        let is_wanted = |pair: &Pair| pair.endpoints.iter().any(|name| name == endpoint);
-        if self.pairs.values().any(is_wanted) {
+        if self.by_endpoint.contains_key(endpoint) {
             self.endpoints
                 .entry(endpoint.to_owned())
                 .or_default()
@@ -375,10 +391,7 @@ impl Lines {
 
     /// Tells each line of an endpoint's contacts.
     fn spread(&mut self, endpoint: &str, contacts: &[String], now: Moment, deeds: &mut Vec<Deed>) {
-        let is_of = |pair: &Pair| pair.endpoints.iter().any(|name| name == endpoint);
-        let pairs = self.pairs.iter().filter(|(_, pair)| is_of(pair));
-        let pairs: Vec<u64> = pairs.map(|(at, _)| *at).collect();
-        for at in pairs {
+        for at in self.of_endpoint(endpoint) {
             let Some(pair) = self.pairs.get(&at) else {
                 continue;
             };
@@ -457,13 +470,13 @@ impl Lines {
                 deeds.push(Deed::Send {
                     id,
                     contact: contact.clone(),
-                    from: pair.from.clone(),
+                    from: pair.names.from.clone(),
                 });
                 continue;
             }
             let at = writes
                 .iter()
-                .position(|deed| matches!(deed, Deed::Write { id: of, .. } if *of == id));
+                .rposition(|deed| matches!(deed, Deed::Write { id: of, .. } if *of == id));
             let at = at.unwrap_or_else(|| {
                 writes.push(Deed::Write {
                     id,
@@ -472,7 +485,7 @@ impl Lines {
                     is_new: false,
                     legs: Vec::new(),
                     endpoint: pair.endpoints.first().cloned(),
-                    to: pair.to.clone(),
+                    to: pair.names.to.clone(),
                     next: due,
                 });
                 writes.len() - 1
@@ -508,14 +521,9 @@ impl Lines {
                 Effect::SendTo(_) | Effect::Send => {}
             }
         }
-        let by_message = &mut self.by_message;
-        pair.ids.retain(|id| {
-            let is_there = pair.line.get(id).is_some();
-            if !is_there {
-                by_message.remove(id);
-            }
-            is_there
-        });
+        for id in pair.line.take_gone() {
+            self.by_message.remove(&id);
+        }
         deeds.extend(writes);
         if due != pair.due || pair.line.is_empty() {
             if let Some(before) = pair.due.take() {
@@ -529,7 +537,20 @@ impl Lines {
         if pair.line.is_empty()
             && let Some(pair) = self.pairs.remove(&number)
         {
-            self.by_names.remove(&(pair.from, pair.to));
+            self.by_names.remove(&pair.names);
+            leave(&mut self.by_endpoint, &pair.endpoints, number);
+        }
+    }
+}
+
+/// The line is none of these endpoints' any more.
+fn leave(by_endpoint: &mut HashMap<String, BTreeSet<u64>>, endpoints: &[String], number: u64) {
+    for endpoint in endpoints {
+        if let Some(lines) = by_endpoint.get_mut(endpoint) {
+            lines.remove(&number);
+            if lines.is_empty() {
+                by_endpoint.remove(endpoint);
+            }
         }
     }
 }

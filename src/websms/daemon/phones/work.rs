@@ -10,17 +10,20 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::super::{Office, Wish};
 use super::copies::{Copies, Copy};
 use super::dialplan;
-use super::hand::{Task, Told};
+use super::hand::{Task, Told, closes};
 use super::heard::{Heard, heard};
+use super::knock::Knock;
 use super::lines::{Deed, Lines, Question};
+use super::parked::Names;
 use super::routes;
 use super::setup::{self, Way};
+use super::words::{tell_end, unheard};
 use crate::asterisk::ami::action::Action;
 use crate::asterisk::ami::client::Client;
 use crate::asterisk::ari::AriError;
 use crate::asterisk::generate::includes::Includes;
 use crate::sys::clock::unix_millis;
-use crate::sys::say::{INFO, WARNING, say};
+use crate::sys::say::{WARNING, say};
 use crate::websms::delivery::{Event, Incoming, Moment, State, Terms};
 use crate::websms::hep::Seen;
 use crate::websms::spool::{Direction, Id, Message, Transition};
@@ -51,6 +54,9 @@ pub struct Work {
     read: i64,
     questions: Vec<Pending>,
     pending: HashMap<u64, Pending>,
+    /// Somebody is there who answers questions.
+    is_connected: bool,
+    knock: Knock,
     /// There is a socket for Asterisk's copies.
     is_listening: bool,
     has_complained: bool,
@@ -79,6 +85,8 @@ impl Work {
             read: 0,
             questions: Vec::new(),
             pending: HashMap::new(),
+            is_connected: false,
+            knock: Knock::default(),
             is_listening,
             has_complained: false,
             told: Default::default(),
@@ -90,8 +98,12 @@ impl Work {
     }
 
     pub fn deadline(&self) -> Option<Moment> {
-        let copies = self.copies.deadline();
-        self.lines.deadline().into_iter().chain(copies).min()
+        let all = [
+            self.lines.deadline(),
+            self.copies.deadline(),
+            self.knock.deadline(),
+        ];
+        all.into_iter().flatten().min()
     }
 
     fn terms(&self) -> Terms {
@@ -107,9 +119,8 @@ impl Work {
         let now = unix_millis();
         let queue = self.office.config().queue.clone();
         self.way = setup::way(&self.office.paths, &queue);
-        self.pending.clear();
-        let deeds = self.lines.lost(now);
-        self.perform(deeds, "");
+        self.lost(now);
+        self.knock.opened();
         client.restart();
         match &self.way {
             Way::Direct { ari, .. } => {
@@ -127,8 +138,7 @@ impl Work {
                     )
                 });
                 self.complain(0, reason);
-                let deeds = self.lines.connected(now);
-                self.perform(deeds, "");
+                self.connected(now);
             }
         }
     }
@@ -201,10 +211,13 @@ impl Work {
         if self.lines.has(message.id) {
             return;
         }
-        let pair = (message.from, message.to);
+        let names = Names {
+            to: message.to,
+            from: message.from,
+        };
         let deeds = self
             .lines
-            .add(message.id, pair, life, message.state, unix_millis());
+            .add(message.id, names, life, message.state, unix_millis());
         self.perform(deeds, "");
     }
 
@@ -253,13 +266,9 @@ impl Work {
                 self.complain(0, None);
                 self.copies.begin_anew();
                 self.pending.clear();
-                let deeds = self.lines.connected(now);
-                self.perform(deeds, "");
+                self.connected(now);
             }
-            Heard::Booted => {
-                let deeds = self.lines.connected(now);
-                self.perform(deeds, "");
-            }
+            Heard::Booted => self.connected(now),
             Heard::Lost(why) => {
                 self.complain(
                     0,
@@ -308,7 +317,19 @@ impl Work {
         }
     }
 
+    /// Asterisk is there, or it is another one.
+    fn connected(&mut self, now: Moment) {
+        self.is_connected = true;
+        if self.knock.is_shut() {
+            self.knock.hurry(now);
+            return;
+        }
+        let deeds = self.lines.connected(now);
+        self.perform(deeds, "");
+    }
+
     fn lost(&mut self, now: Moment) {
+        self.is_connected = false;
         self.pending.clear();
         self.questions.clear();
         let deeds = self.lines.lost(now);
@@ -427,6 +448,7 @@ impl Work {
     pub fn told(&mut self, told: Told) {
         let now = unix_millis();
         match told {
+            Told::Knocked(result) => self.knocked(result),
             Told::Endpoint { name, result } => {
                 let endpoints = match result {
                     Ok(Some(_)) => vec![name.clone()],
@@ -477,10 +499,33 @@ impl Work {
                 };
                 let deeds = self.lines.step(copy.id, event, now);
                 self.perform(deeds, &error.to_string());
+                if closes(&error) {
+                    if self.knock.shut(now) {
+                        self.pending.clear();
+                        self.questions.clear();
+                        let deeds = self.lines.lost(now);
+                        self.perform(deeds, "");
+                    }
+                    return;
+                }
                 let endpoint = routes::endpoint_of(&copy.contact);
                 let deeds = self.lines.stirred(endpoint, None, now);
                 self.perform(deeds, "");
             }
+        }
+    }
+
+    /// Whether copies can be handed over again.
+    fn knocked(&mut self, result: Result<(), AriError>) {
+        match result {
+            Ok(()) => {
+                self.knock.opened();
+                self.complain(1, None);
+                if self.is_connected {
+                    self.connected(unix_millis());
+                }
+            }
+            Err(_) => self.knock.refused(unix_millis()),
         }
     }
 
@@ -506,6 +551,9 @@ impl Work {
                 );
             }
             self.answered(copy, 202);
+        }
+        if self.knock.try_now(now) {
+            let _ = self.tasks.send(Task::Knock);
         }
         let deeds = self.lines.clock(jitter(), now);
         self.perform(deeds, "no answer");
@@ -544,38 +592,6 @@ impl Work {
             }
         }
     }
-}
-
-/// What becomes of a message for good, without its text.
-fn tell_end(id: Id, state: State, to: &str, detail: &str) {
-    match state {
-        State::Expired => say(
-            WARNING,
-            &format!("message {id} for {to} is given up: no phone took it in time"),
-        ),
-        State::Rejected => say(
-            WARNING,
-            &format!("message {id} for {to} was refused: {detail}"),
-        ),
-        State::Delivered => say(
-            INFO,
-            &format!("message {id} for {to} is delivered: {detail}"),
-        ),
-        _ => {}
-    }
-}
-
-fn unheard(error: &AriError) -> String {
-    let hint = match error {
-        AriError::Denied { .. } => {
-            "\nhint: [websms] in ari.conf needs the password of the file and read_only = no; let Asterisk read it (`asterisk -rx 'module reload res_ari'`)"
-        }
-        AriError::Unreachable { .. } => {
-            "\nhint: http.conf needs enabled = yes and bindaddr = 127.0.0.1, ari.conf enabled = yes"
-        }
-        AriError::NotThere | AriError::Status(_) => "",
-    };
-    format!("messages wait: {error}{hint}")
 }
 
 fn is_digits(text: &str) -> bool {
