@@ -30,6 +30,9 @@ pub struct PrepareArgs {
     /// Begin when a byte comes on standard input; without one do nothing
     #[arg(long, hide = true)]
     on_word: bool,
+    /// Only find out anew which sockets the configuration asks for
+    #[arg(long, hide = true)]
+    sockets: bool,
 }
 
 /// Prepares everything below the root.
@@ -49,6 +52,10 @@ pub fn run(args: &PrepareArgs) -> ExitCode {
         }
     };
     let paths = args.root.paths().of_pbx(config.pbx);
+    if args.sockets {
+        generate_units(&paths, &config, &report);
+        return report.0.finish(Exit::Ok);
+    }
     if let Err(error) = prepare_volume(&paths, &report) {
         report.say(ERROR, &chain(&error));
         return report.0.finish(match error {

@@ -90,6 +90,11 @@ impl Paths {
         self.at("srv/etc/entry.d")
     }
 
+    /// What runs behind the last entry hook, if there was one.
+    pub fn sockets_hook(&self) -> PathBuf {
+        self.at("usr/lib/switchhook/libexec/sockets.optional")
+    }
+
     pub fn user_exit_hooks(&self) -> PathBuf {
         self.at("srv/etc/exit.d")
     }

@@ -13,10 +13,10 @@ const KILLS_A_CONTAINER: usize = 6;
 const CONTAINERS_AT_ONCE: usize = 2;
 
 /// Numbers that look random and can be had again. (Vigna's splitmix64.)
-struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -61,7 +61,7 @@ fn pid(exchange: &Exchange, service: &str) -> i64 {
 
 /// Every child of PID 1 is a service's process, and no process is a zombie.
 fn assert_no_leftover(exchange: &Exchange) {
-    let services: BTreeSet<i64> = ["logd", "asterisk", "autoban"]
+    let services: BTreeSet<i64> = ["logd", "asterisk", "autoban", "websms"]
         .iter()
         .map(|service| pid(exchange, service))
         .collect();
@@ -124,14 +124,24 @@ fn take_one(left: &AtomicUsize) -> bool {
     .is_ok()
 }
 
-#[test]
-fn any_child_may_be_killed_at_any_time() {
+/// What all is drawn from, printed so that it can be drawn again.
+fn seed() -> u64 {
     let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let seed = count(
         "SWITCHHOOK_TEST_SEED",
         clock.unwrap().as_millis() as usize % 1_000_000,
     ) as u64;
     println!("SWITCHHOOK_TEST_SEED={seed}");
+    seed
+}
+
+pub fn dice() -> Dice {
+    Dice(seed())
+}
+
+#[test]
+fn any_child_may_be_killed_at_any_time() {
+    let seed = seed();
     let total = count("SWITCHHOOK_TEST_KILLS", 200);
     let left = AtomicUsize::new(total);
     std::thread::scope(|scope| {

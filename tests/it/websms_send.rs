@@ -249,7 +249,7 @@ fn another_interface_takes_over_and_a_circle_ends() {
 }
 
 #[test]
-fn a_slow_carrier_holds_up_neither_another_nor_the_dialplan() {
+fn d09_a_slow_carrier_holds_up_neither_another_nor_the_dialplan() {
     let (release, held) = channel::<()>();
     let held = Mutex::new(held);
     let (arrived, came) = channel();
@@ -315,7 +315,7 @@ fn dialplan(port: u16, to: &str, index: &str, body: &str) -> String {
 }
 
 #[test]
-fn the_command_ends_as_the_predecessors_did() {
+fn d17_the_command_ends_as_the_predecessors_did() {
     let server = Server::start(None, |_| Some(Told::ok("{}")));
     let mut bridge = Bridge::volume(&interface(&server, "/", ""));
     let said = |out: &std::process::Output| String::from_utf8_lossy(&out.stderr).into_owned();

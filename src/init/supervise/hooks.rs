@@ -17,10 +17,15 @@ const EXIT_HOOK_LIMIT: Duration = Duration::from_secs(10);
 
 impl Supervisor {
     pub(super) fn begin_entry_hooks(&mut self) {
-        let found = self.find_hooks(
+        let mut found = self.find_hooks(
             &self.config.entry_dir.clone(),
             &self.paths.user_entry_hooks(),
         );
+        // What they write may be what the PBX's sockets follow from, and these are bound already.
+        let sockets = self.paths.sockets_hook();
+        if !found.is_empty() && sockets.exists() {
+            found.push(sockets);
+        }
         self.begin(HookRun::new(
             found,
             self.config.hook_timeout,

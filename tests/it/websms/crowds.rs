@@ -25,7 +25,7 @@ fn a_body_that_dawdles_is_told_so_and_is_no_message() {
 }
 
 #[test]
-fn a_body_that_says_it_is_a_terabyte_is_not_waited_for() {
+fn d12_a_body_that_says_it_is_a_terabyte_is_not_waited_for() {
     let bridge = Bridge::with(CONF);
     let mut large = bridge.connect();
     large.send(b"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000000000000\r\n\r\nT");
@@ -34,7 +34,7 @@ fn a_body_that_says_it_is_a_terabyte_is_not_waited_for() {
 }
 
 #[test]
-fn a_body_that_grows_too_large_on_its_way_is_cut_off() {
+fn d15_a_body_that_grows_too_large_on_its_way_is_cut_off() {
     let bridge = Bridge::with(CONF);
     let mut large = bridge.connect();
     large.send(b"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -67,7 +67,7 @@ fn a_head_without_end_is_refused() {
 }
 
 #[test]
-fn eleven_hundred_idle_connections_hinder_nobody() {
+fn d13_eleven_hundred_idle_connections_hinder_nobody() {
     let bridge = Bridge::with(CONF);
     let idle: Vec<_> = (0..1100).map(|_| bridge.connect()).collect();
     assert_eq!(bridge.post("/hook", &form("1", "2", "a")).status, 200);

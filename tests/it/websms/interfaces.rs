@@ -59,7 +59,7 @@ type Refused<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, u16);
 
 /// The predecessor said 200 to all of these and forgot them.
 #[test]
-fn what_is_no_message_is_refused_with_its_reason_and_written_down() {
+fn d05_what_is_no_message_is_refused_with_its_reason_and_written_down() {
     let bridge =
         Bridge::with("[websmsd]\nremt_addr = 127.0.0.1\nurl_path = /hook\nprox_addr = \"\"\n");
     let long = form(&"1".repeat(230), "2", "a");
@@ -211,7 +211,7 @@ fn who_cannot_sign_is_refused_and_the_secret_is_told_to_nobody() {
 }
 
 #[test]
-fn nobody_gives_himself_the_address_of_another() {
+fn d10_d11_nobody_gives_himself_the_address_of_another() {
     let body = form("1", "2", "a");
     let from = |bridge: &Bridge, forwarded: &[&str]| {
         let mut headers = vec![FORM];
@@ -253,7 +253,7 @@ fn nobody_gives_himself_the_address_of_another() {
 }
 
 #[test]
-fn a_newline_in_a_number_reaches_neither_the_log_nor_the_spool() {
+fn d14_a_newline_in_a_number_reaches_neither_the_log_nor_the_spool() {
     let mut bridge = Bridge::with("[websmsd]\nremt_addr = 127.0.0.1\nprox_addr = \"\"\n");
     let forged = form("1\n<3>forged line\u{1b}[2J", "2", "a");
     assert_eq!(bridge.post("/", &forged).status, 400);
