@@ -46,7 +46,7 @@ fn starts_healthy_and_in_silence(target: &str, services: u8) {
 
 #[test]
 fn the_full_image_starts_healthy_and_in_silence() {
-    starts_healthy_and_in_silence("full", 3);
+    starts_healthy_and_in_silence("full", 4);
 }
 
 #[test]
@@ -56,7 +56,8 @@ fn the_mini_image_starts_healthy_and_in_silence() {
 
 /// Every secret that seeding made for a volume.
 fn secrets_of(exchange: &Exchange) -> BTreeSet<String> {
-    let script = r"sed -n 's/^\(secret\|inbound_auth.password\) *= *//p' /srv/etc/asterisk/*.conf";
+    let script =
+        r"sed -n 's/^\(secret\|password\|inbound_auth.password\) *= *//p' /srv/etc/asterisk/*.conf";
     let found: BTreeSet<String> = exchange
         .shell(script)
         .lines()
@@ -94,7 +95,7 @@ fn secrets_are_of_one_volume_and_in_no_log() {
     assert!(one.is_disjoint(&two), "two volumes share a secret");
     // The sample configuration in the image holds places for secrets only.
     let image = image("full");
-    let script = r"sed -n 's/^\(secret\|inbound_auth.password\) *= *//p' /usr/share/switchhook/seed-config/etc/asterisk/*.conf";
+    let script = r"sed -n 's/^\(secret\|password\|inbound_auth.password\) *= *//p' /usr/share/switchhook/seed-config/etc/asterisk/*.conf";
     let shipped = ok(&[
         "run",
         "--rm",

@@ -54,7 +54,6 @@ pub async fn run(office: Arc<Office>) {
     let mut client = Client::default();
     let mut work = Work::new(Arc::clone(&office), tasks, changes, watch.is_some());
     work.find_way(&mut client);
-    work.load().await;
     let mut poll = interval(POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -65,7 +64,7 @@ pub async fn run(office: Arc<Office>) {
         tokio::select! {
             () = office.for_phones.notified() => {
                 work.orders().await;
-                work.load().await;
+                work.has_news();
             }
             () = client.wait(), if work.is_direct() => work.hear(&mut client),
             read = receive(watch.as_ref(), &mut buffer) => {
@@ -78,6 +77,7 @@ pub async fn run(office: Arc<Office>) {
             _ = poll.tick() => work.poll(),
             () = sleep_until(due) => work.clock(),
         }
+        work.load().await;
         work.ask(&mut client);
     }
 }

@@ -9,6 +9,7 @@ use crate::appliance::wait_for;
 
 const OUTGOING: &str = "var/spool/asterisk/outgoing";
 const CONF: &str = "[websmsd]\nremt_addr = 127.0.0.1\nurl_path = /hook\nprox_addr = \"\"\n[astqueue]\ndeliver = dialplan\ncontext = text_in\nchannel_context = answer\n";
+const DIALPLAN: &str = include_str!("../../../seed-config/etc/asterisk/extensions.conf");
 /// All that may begin a line. `Application` and `Data` are not among them: nobody has configured them.
 const HEADERS: [&str; 12] = [
     "Channel: Local/",
@@ -32,6 +33,8 @@ fn bridge() -> Bridge {
     let conf = root.path().join("srv/etc/asterisk");
     std::fs::create_dir_all(&conf).unwrap();
     std::fs::write(conf.join("websms.conf"), CONF).unwrap();
+    // It joins what stands in several lines.
+    std::fs::write(conf.join("extensions.conf"), DIALPLAN).unwrap();
     Bridge::at(root)
 }
 

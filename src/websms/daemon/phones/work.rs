@@ -52,6 +52,8 @@ pub struct Work {
     copies: Copies,
     /// Its place in the spool: what came later is not known yet.
     read: i64,
+    /// There may be something behind it.
+    is_behind: bool,
     questions: Vec<Pending>,
     pending: HashMap<u64, Pending>,
     /// Somebody is there who answers questions.
@@ -83,6 +85,7 @@ impl Work {
             lines: Lines::default(),
             copies: Copies::default(),
             read: 0,
+            is_behind: true,
             questions: Vec::new(),
             pending: HashMap::new(),
             is_connected: false,
@@ -167,9 +170,17 @@ impl Work {
         *told = problem;
     }
 
-    /// Takes from the spool what is new there.
+    /// Something new may be in the spool.
+    pub fn has_news(&mut self) {
+        self.is_behind = true;
+    }
+
+    /// Takes from the spool what is new there. While nothing can be handed over it stays where it is, and costs nothing.
     pub async fn load(&mut self) {
-        loop {
+        if !self.is_connected || self.knock.is_shut() {
+            return;
+        }
+        while std::mem::take(&mut self.is_behind) {
             let after = self.read;
             let page = self.office.spool.read(move |reader| {
                 let found = reader.arrivals(Direction::In, after, PAGE)?;
@@ -188,10 +199,11 @@ impl Work {
                 Ok(page) => page,
                 Err(error) => {
                     self.complain(1, Some(format!("the spool cannot be read: {error}")));
+                    self.is_behind = true;
                     return;
                 }
             };
-            let is_last = page.len() < PAGE as usize;
+            self.is_behind = page.len() >= PAGE as usize;
             for (place, message, legs) in page {
                 self.read = self.read.max(place);
                 let terms = self.terms();
@@ -200,9 +212,6 @@ impl Work {
                     state => Incoming::resume(&terms, message.received, state, legs),
                 };
                 self.take(message, life);
-            }
-            if is_last {
-                return;
             }
         }
     }
@@ -233,17 +242,29 @@ impl Work {
                 self.perform(deeds, "by hand");
                 continue;
             }
-            let found = self.office.spool.read(move |reader| reader.get(id)).await;
-            let Ok(Some(message)) = found else {
+            let found = self.office.spool.read(move |reader| {
+                let message = reader.get(id)?;
+                Ok((message, reader.legs(id)?))
+            });
+            let Ok((Some(message), legs)) = found.await else {
                 continue;
             };
-            if message.direction != Direction::In || !message.state.may_be_retried() {
+            let is_open = message.state.is_open();
+            if message.direction != Direction::In || !(is_open || message.state.may_be_retried()) {
                 continue;
             }
             let terms = self.terms();
-            let mut life = Incoming::resume(&terms, message.received, message.state, Vec::new());
-            life.step(event, unix_millis());
+            // A retry begins anew.
+            let legs = if is_open { legs } else { Vec::new() };
+            let mut life = Incoming::resume(&terms, message.received, message.state, legs);
+            if !is_open {
+                life.step(event.clone(), unix_millis());
+            }
             self.take(message, life);
+            if is_open {
+                let deeds = self.lines.step(id, event, unix_millis());
+                self.perform(deeds, "by hand");
+            }
         }
     }
 
