@@ -256,6 +256,16 @@ impl Ledger {
         weak.is_some_and(|record| record.until > now)
     }
 
+    /// Whether SIP over UDP has been closed to a source at least since that moment, and still is: what comes from there now,
+    /// and was no packet on its way then, came over a connection.
+    #[must_use]
+    pub fn is_closed_since(&self, address: IpAddr, moment: i64, now: i64) -> bool {
+        let source = Source::of(address);
+        let weak = self.weak.get(family(source));
+        weak.and_then(|weak| weak.get(&source))
+            .is_some_and(|record| record.since <= moment && record.until > now)
+    }
+
     /// One event more, or with [`Meaning::Nothing`] only the time.
     pub fn step(&mut self, meaning: Meaning, now: i64) -> Outcome {
         let mut out = Outcome::default();

@@ -7,6 +7,9 @@ use crate::talk::{Carrier, Register, Talk};
 /// In no network of the test's: somebody who has done nothing.
 const BYSTANDER: &str = "198.51.100.7";
 
+/// What stands around the sender in a line of Asterisk's log.
+const DECOY: &[u8] = b"a' failed for '198.51.100.7:1' (callid: b";
+
 /// Texts that would say something in another place.
 fn texts() -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = [
@@ -37,6 +40,8 @@ fn raw_texts() -> Vec<Vec<u8>> {
         b"a\rb".to_vec(),
         b"a\0b".to_vec(),
         b"a\xff\xfe\xc0\x80b".to_vec(),
+        DECOY.to_vec(),
+        [b"\xff", DECOY].concat(),
         b"a\\\"b".to_vec(),
     ]);
     all
@@ -131,11 +136,21 @@ fn a_hostile_field_speaks_against_its_sender_and_nobody_else() {
     street.outside.move_in("198.18.5.1");
     assert!(street.answers("198.18.5.1", Carrier::Tcp));
     street.counted("198.18.5.1", "strong_events", 1);
+    // What is no UTF-8 raises no event; the log tells of it, unless the sender cannot be told from a decoy.
+    let is_witnessed = |n: usize| is_answered[n] && is_binary(&requests[n].1);
+    let is_ambiguous = |n: usize| is_witnessed(n) && requests[n].1.call_id.ends_with(DECOY);
+    let all = || 0..requests.len();
+    let (ambiguous, witnessed) = (
+        all().filter(|n| is_ambiguous(*n)).count() as u64,
+        all().filter(|n| is_witnessed(*n)).count() as u64,
+    );
+    assert!(ambiguous == 1 && witnessed > 5, "{ambiguous} {witnessed}");
+    street.wait_counter("witnessed lines weak", witnessed - ambiguous);
+    street.wait_counter("log lines without one sender", ambiguous);
     let watched = street.watched();
     for (n, (what, request)) in requests.iter().enumerate() {
-        // No answer: it was no SIP. A known account without a password: it was only asked for one. And of what is no UTF-8
-        // the manager is not told.
-        let is_told = is_answered[n] && request.to.is_none() && !is_binary(request);
+        // No answer: it was no SIP. A known account without a password: it was only asked for one.
+        let is_told = is_answered[n] && request.to.is_none() && !is_ambiguous(n);
         let count = watched.get(&from(n)).copied().unwrap_or(0);
         assert_eq!(count, u64::from(is_told), "{what}");
     }

@@ -4,6 +4,7 @@ mod acl;
 mod lists;
 mod pbx;
 mod webhook;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
