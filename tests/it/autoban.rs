@@ -9,6 +9,7 @@ mod witness;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
+use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -226,6 +227,44 @@ fn a_source_is_banned_at_exactly_the_configured_count() {
             assert_eq!(names("jail4"), ["192.0.2.7"]);
             assert_eq!(names("jail6"), ["2001:db8:1:2::"]);
             assert_eq!(names("weak4"), ["192.0.2.8"]);
+        },
+    );
+}
+
+#[test]
+fn a_neighbour_in_the_own_64_is_banned_and_this_host_is_not() {
+    in_namespace(
+        "autoban::a_neighbour_in_the_own_64_is_banned_and_this_host_is_not",
+        || {
+            let (own, neighbour) = ("2001:db8:1:2::5", "2001:db8:1:2::66");
+            let address = format!("{own}/128");
+            run("ip", &["addr", "add", &address, "dev", "lo", "nodad"]);
+            // Whoever is in it can speak to us.
+            let network = "2001:db8:1:2::/64";
+            run("ip", &["-6", "route", "add", "local", network, "dev", "lo"]);
+            let (mut guard, _pbx, mut session) = started("maxcount = 2");
+            for _ in 0..2 {
+                session.unknown("TCP", own);
+                session.unknown("TCP", neighbour);
+            }
+            guard.hears("jailed 2001:db8:1:2::/64 for 20m");
+            guard.counts("jailed", 1);
+            let here = UdpSocket::bind((own, 0)).unwrap();
+            here.set_read_timeout(Some(crate::appliance::PATIENCE))
+                .unwrap();
+            let place = here.local_addr().unwrap();
+            for from in [neighbour, own] {
+                let there = UdpSocket::bind((from, 0)).unwrap();
+                there.send_to(from.as_bytes(), place).unwrap();
+            }
+            // The one that was sent first never came.
+            let mut buffer = [0; 64];
+            let (length, from) = here.recv_from(&mut buffer).unwrap();
+            assert_eq!(
+                (&buffer[..length], from.ip().to_string()),
+                (own.as_bytes(), own.to_owned())
+            );
+            assert!(guard.stops());
         },
     );
 }
