@@ -1,9 +1,8 @@
 //! AutoBan's daemon: one task that owns all state, between Asterisk's manager and the kernel.
 //!
-//! What wakes it: the manager's connection, what the log says beside it, changes of the kernel's tables by others, fetched block
-//! lists, the control socket, signals, and a tick each second. Each wake-up drains what is there, and ends in at most one batch for
-//! the kernel. Invariant: nothing waits for
-//! a disk, for Asterisk or for a client between an event and its ban.
+//! What wakes it: the manager's connection, what the log says beside it, changes of the kernel's tables by others, fetched
+//! block lists, the control socket, signals, and a tick each second. Each wake-up drains what is there, and ends in at most
+//! one batch for the kernel. Invariant: nothing waits for a disk, for Asterisk or for a client between an event and its ban.
 
 mod books;
 mod bystander;

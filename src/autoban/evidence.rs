@@ -8,7 +8,6 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::key::Source;
-use super::witness::Witnessed;
 use crate::asterisk::ami::event::{Name, SecurityEvent, Service};
 use crate::asterisk::ami::frame::Hostile;
 
@@ -148,21 +147,6 @@ pub fn weigh_hostile(hostile: &Hostile) -> Option<Evidence> {
         kind: Kind::HostileField,
         account: 0,
     })
-}
-
-/// Weighs what the log says. It names no transport: only where SIP over UDP is closed to the sender, by a ban that forged
-/// packets can bring about and that costs him no more than that, is it certain that he has a connection.
-#[must_use]
-pub fn weigh_witnessed(witnessed: &Witnessed, is_closed: bool) -> Evidence {
-    Evidence {
-        address: witnessed.address,
-        grade: match is_closed {
-            true => Grade::Strong,
-            false => Grade::Weak,
-        },
-        kind: witnessed.kind,
-        account: 0,
-    }
 }
 
 /// FNV-1a with 32 bits: to tell accounts apart without keeping their names.

@@ -5,41 +5,65 @@
 //! res_pjsip/pjsip_distributor.c names the sender, and `ast_security_event_report` says that the event failed. Only such a
 //! pair counts, so that what the manager is told of is never counted twice.
 //!
-//! Pure. A stranger's text stands on both sides of the address, and may look like an address with its surroundings. The true
-//! one is among those that can be read, so that a line counts where all of them are of one sender. Invariant: no line speaks
-//! against an address from which the request did not come. Who makes his lines ambiguous is not counted by them.
+//! Pure. [`senders`] reads who can have sent it, [`received`] knows over whose connection it can have come, and [`verdict`]
+//! says who is held to it. Invariant: a line speaks against nobody but those that it names, and the true sender is one of them.
+
+pub mod received;
+pub mod senders;
+pub mod verdict;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::evidence::Kind;
+use senders::Senders;
 
 /// Threads of which a first line is kept. Asterisk has some dozens.
 const THREADS: usize = 256;
 
 /// What an event is missing of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Witnessed {
-    pub address: IpAddr,
+    /// One or more.
+    pub senders: Vec<Sender>,
+    /// All of them are one address, for certain.
+    pub is_alone: bool,
+    /// The request has at least so many bytes.
+    pub bytes: u64,
     pub kind: Kind,
 }
 
-/// What came of a line.
+/// Who may have sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sender {
+    pub place: SocketAddr,
+    /// A connection of it is there, and has received of late what the request can have been.
+    pub has_sent: bool,
+}
+
+/// What came of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     Against(Witnessed),
-    /// An event is missing, and nobody can be held to it: the line before has two senders, or is not there.
+    /// An event is missing, and nobody can be held to it: the line before names nobody, or is not there.
     Nobody,
     /// A request failed. Whether an event of it is missing says the next line.
     Failed,
     Nothing,
 }
 
+#[derive(Debug)]
+struct Failed {
+    senders: Senders,
+    bytes: u64,
+    kind: Kind,
+}
+
 /// Puts the lines of each thread together.
 #[derive(Debug, Default)]
 pub struct Pairs {
-    /// By thread, its last line: who failed with what, if that can be told.
-    failed: HashMap<u32, (Option<IpAddr>, Kind)>,
+    /// By thread, its last line, if it says who failed with what.
+    failed: HashMap<u32, Failed>,
 }
 
 impl Pairs {
@@ -66,8 +90,17 @@ impl Pairs {
             return Seen::Nothing;
         };
         match before {
-            Some((Some(address), kind)) if kind == missing => {
-                Seen::Against(Witnessed { address, kind })
+            Some(failed) if failed.kind == missing && !failed.senders.places.is_empty() => {
+                let unheard = |place| Sender {
+                    place,
+                    has_sent: false,
+                };
+                Seen::Against(Witnessed {
+                    senders: failed.senders.places.into_iter().map(unheard).collect(),
+                    is_alone: failed.senders.is_alone,
+                    bytes: failed.bytes,
+                    kind: missing,
+                })
             }
             _ => Seen::Nobody,
         }
@@ -107,12 +140,23 @@ fn is_gap(line: &str) -> bool {
         && texts.iter().any(|text| line.contains(text))
 }
 
-/// The kind of a request that failed and its sender, `None` where more than one can be read.
-fn failed(text: &str) -> Option<(Option<IpAddr>, Kind)> {
+/// A request that failed.
+fn failed(text: &str) -> Option<Failed> {
     let text = text.strip_prefix("Request '")?;
     // The end is Asterisk's own, and has no such mark in it.
     let (text, reason) = text.rsplit_once(") - ")?;
-    Some((sender(text), reason_of(reason)?))
+    Some(Failed {
+        senders: Senders::read(text),
+        bytes: least(text),
+        kind: reason_of(reason)?,
+    })
+}
+
+/// No request of which this was written was shorter, in bytes. Beside its method, From and Call-ID it has 60 of headers; the
+/// line has an address of at most 47 and 33 of its own, and up to three characters for one of the request, as `%23` for `#`.
+fn least(text: &str) -> u64 {
+    let written = text.chars().count().saturating_sub(47 + 33) as u64;
+    60 + written / 3
 }
 
 /// All that `log_failed_request` is called with.
@@ -135,29 +179,6 @@ fn reason_of(text: &str) -> Option<Kind> {
     })
 }
 
-/// The sender in `METHOD' from 'URI' failed for 'ADDRESS:PORT' (callid: ID`, where one alone can be read.
-fn sender(text: &str) -> Option<IpAddr> {
-    // With the quotation mark before it the pattern could overlap itself, and the second of two would not be found.
-    const BEFORE: &str = " failed for '";
-    const BEHIND: &str = " (callid: ";
-    let mut found = None;
-    for (at, _) in text.match_indices(BEFORE) {
-        let (front, rest) = text.split_at_checked(at)?;
-        let (place, behind) = rest.strip_prefix(BEFORE)?.split_once('\'')?;
-        // An address has neither a space nor a mark in it.
-        let is_whole = front.ends_with('\'') && !place.contains(' ') && behind.starts_with(BEHIND);
-        if !is_whole {
-            continue;
-        }
-        let address = place.parse::<SocketAddr>().ok()?.ip().to_canonical();
-        if found.is_some_and(|other| other != address) {
-            return None;
-        }
-        found = Some(address);
-    }
-    found
-}
-
 /// The kind of the event that failed; others than these are no abuse.
 fn missing(text: &str) -> Option<Kind> {
     let name = text.strip_prefix("Failed to issue security event of type ")?;
@@ -170,176 +191,4 @@ fn missing(text: &str) -> Option<Kind> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn notice(thread: u32, from: &str, place: &str, call_id: &str, reason: &str) -> String {
-        format!(
-            "NOTICE[{thread}]: res_pjsip/pjsip_distributor.c:688 in log_failed_request: Request 'REGISTER' from '{from}' failed for '{place}' (callid: {call_id}) - {reason}"
-        )
-    }
-
-    fn error(thread: u32, event: &str) -> String {
-        format!(
-            "ERROR[{thread}]: security_events.c:1236 in ast_security_event_report: Failed to issue security event of type {event}."
-        )
-    }
-
-    fn of(lines: &[String]) -> Vec<Seen> {
-        let mut pairs = Pairs::default();
-        lines.iter().map(|line| pairs.take(line)).collect()
-    }
-
-    const UNKNOWN: &str = "No matching endpoint found";
-    const FAILED: &str = "Failed to authenticate";
-
-    /// What a pair of lines says: the address, `-` if nobody can be held to it.
-    fn read(from: &str, place: &str, call_id: &str) -> String {
-        let line = notice(40, from, place, call_id, UNKNOWN);
-        match of(&[line, error(40, "InvalidAccountID")])[..] {
-            [Seen::Failed, Seen::Against(found)] => found.address.to_string(),
-            [Seen::Failed, Seen::Nobody] => "-".to_owned(),
-            ref other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_pair_speaks_against_the_sender() {
-        let kinds = [
-            (UNKNOWN, "InvalidAccountID", Kind::UnknownAccount),
-            (
-                "No matching endpoint found after 6 tries in 4711.123 ms",
-                "InvalidAccountID",
-                Kind::UnknownAccount,
-            ),
-            (FAILED, "ChallengeResponseFailed", Kind::WrongPassword),
-            ("Not match Endpoint ACL", "FailedACL", Kind::AclDenied),
-        ];
-        for (reason, event, kind) in kinds {
-            let line = notice(40, "<sip:a@b>", "192.0.2.7:5060", "a\u{fffd}b", reason);
-            let address = [192, 0, 2, 7].into();
-            assert_eq!(
-                of(&[line, error(40, event)]),
-                [Seen::Failed, Seen::Against(Witnessed { address, kind })]
-            );
-        }
-        assert_eq!(read("<sip:a@b>", "[fd5b::7]:40000", "x"), "fd5b::7");
-        assert_eq!(read("<sip:a@b>", "[::ffff:192.0.2.7]:1", "x"), "192.0.2.7");
-        assert_eq!(read("", "192.0.2.7:1", ""), "192.0.2.7");
-        let call = notice(40, "", "192.0.2.7:1", "", UNKNOWN).replacen("]:", "][C-0000001f]:", 1);
-        assert!(matches!(
-            of(&[call, error(40, "InvalidAccountID")])[1],
-            Seen::Against(_)
-        ));
-    }
-
-    #[test]
-    fn one_line_alone_or_of_another_thread_says_nothing() {
-        let line = || notice(40, "<sip:a@b>", "192.0.2.7:5060", "x", FAILED);
-        let missing = "ChallengeResponseFailed";
-        assert_eq!(of(&[error(40, missing)]), [Seen::Nobody]);
-        assert_eq!(of(&[line(), error(41, missing)])[1], Seen::Nobody);
-        // One pair, one event.
-        let twice = [line(), error(40, missing), error(40, missing)];
-        assert_eq!(of(&twice)[2], Seen::Nobody);
-        // Of this one the manager was told; the next one of the thread was only asked for a password.
-        let challenged = [line(), error(40, "ChallengeSent"), error(40, missing)];
-        assert_eq!(of(&challenged)[1..], [Seen::Nothing, Seen::Nobody]);
-        // Raised elsewhere, behind a login (res_pjsip_registrar.c).
-        assert_eq!(of(&[line(), error(40, "FailedACL")])[1], Seen::Nobody);
-        let gap =
-            "WARNING[9]: logger.c:2100 in logger_thread: Logging resumed.  7 messages discarded.";
-        assert_eq!(
-            of(&[line(), gap.to_owned(), error(40, missing)])[2],
-            Seen::Nobody
-        );
-        let mut pairs = Pairs::default();
-        pairs.take(&line());
-        pairs.forget();
-        assert_eq!(pairs.take(&error(40, missing)), Seen::Nobody);
-    }
-
-    #[test]
-    fn where_two_senders_can_be_read_nobody_is_held_to_it() {
-        let decoy = "' failed for '198.51.100.7:1' (callid: z";
-        assert_eq!(read("<sip:a@b>", "192.0.2.7:1", decoy), "-");
-        let from = format!("\"x{decoy}\" <sip:a@b>");
-        assert_eq!(read(&from, "192.0.2.7:1", "x"), "-");
-        assert_eq!(read(&from, "192.0.2.7:1", decoy), "-");
-        // As long as it is no address with all that stands around it, there is but one.
-        for text in [
-            "' failed for ",
-            "failed for '198.51.100.7:1'",
-            "' (callid: ",
-            "a' failed for 'b c' (callid: ",
-        ] {
-            assert_eq!(read(text, "192.0.2.7:1", text), "192.0.2.7", "{text}");
-        }
-        // A whole one that is no address, and might be the true one.
-        let odd = "' failed for 'x' (callid: ";
-        assert_eq!(read("<sip:a@b>", "192.0.2.7:1", odd), "-");
-        // A decoy with the own address hides nothing.
-        let own = "' failed for '192.0.2.7:9' (callid: ";
-        assert_eq!(read(own, "192.0.2.7:1", own), "192.0.2.7");
-    }
-
-    #[test]
-    fn other_lines_are_none_of_its() {
-        for line in [
-            "",
-            "NOTICE[1]",
-            "NOTICE[x]: a.c:1 in log_failed_request: Request 'A",
-            "NOTICE[1]: a b.c:1 in log_failed_request: Request 'A",
-            "NOTICE[1]: a.c:x in log_failed_request: Request 'A",
-            "NOTICE[1]: chan.c:1 in other: x in log_failed_request: Request 'A",
-            "WARNING[1]: a.c:1 in log_failed_request: Request 'A",
-            "Request 'REGISTER' from 'x' failed for '192.0.2.7:1' (callid: x) - Failed to authenticate",
-        ] {
-            assert_eq!(of(&[line.to_owned()]), [Seen::Nothing], "{line}");
-        }
-        let odd = notice(40, "", "192.0.2.7:1", "", "Another reason");
-        assert_eq!(of(&[odd, error(40, "InvalidAccountID")])[1], Seen::Nobody);
-    }
-
-    /// A stranger's text, mostly of what could be taken for something.
-    fn text() -> impl Strategy<Value = String> {
-        let part = prop_oneof![
-            Just("' failed for '".to_owned()),
-            Just("' (callid: ".to_owned()),
-            Just("198.51.100.7:1".to_owned()),
-            Just("[2001:db8::1]:5060".to_owned()),
-            Just(") - Failed to authenticate".to_owned()),
-            Just(") - ".to_owned()),
-            Just("'".to_owned()),
-            Just(" ".to_owned()),
-            Just("failed for ".to_owned()),
-            Just("NOTICE[40]: a.c:1 in log_failed_request: Request '".to_owned()),
-            "[^\\r\\n]{0,6}",
-        ];
-        proptest::collection::vec(part, 0..9).prop_map(|parts| parts.concat())
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_of_a_stranger_makes_it_another_sender(
-            from in text(), call_id in text(), method in "[A-Z'.!%*_`~+-]{1,20}", v6: bool,
-        ) {
-            let (place, own) = match v6 {
-                false => ("192.0.2.7:40000", "192.0.2.7"),
-                true => ("[fd5b::7]:40000", "fd5b::7"),
-            };
-            let line = notice(40, &from, place, &call_id, UNKNOWN).replacen("REGISTER", &method, 1);
-            if let Seen::Against(found) = of(&[line, error(40, "InvalidAccountID")])[1] {
-                prop_assert_eq!(found.address.to_string(), own);
-                prop_assert_eq!(found.kind, Kind::UnknownAccount);
-            }
-        }
-
-        #[test]
-        fn any_lines_are_read_to_an_end(lines: Vec<String>) {
-            of(&lines);
-        }
-    }
-}
+mod tests;

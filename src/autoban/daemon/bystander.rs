@@ -1,7 +1,9 @@
 //! Follows the log's lines about requests that failed, in a thread of its own, and tells what they say against whom.
 //!
-//! It never makes the daemon wait: what the daemon does not take in time is dropped and counted. A log service that restarts
+//! It asks the kernel over whose connection a request can have come, and never makes the daemon wait: what the daemon does not take in time is dropped and counted. A log service that restarts
 //! is waited for. Invariant: a line is told with whether it is young, by the log service's clock and ours, which are one.
+
+mod sight;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -15,6 +17,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use crate::autoban::witness::{Pairs, Seen, Witnessed};
 use crate::logd::query::{Line, Message, Place, Request, Selection};
 use crate::sys::clock::{pause, rfc3339, unix_millis};
+use sight::Sight;
 
 /// What waits for the daemon at most.
 const WAITING: usize = 4096;
@@ -44,8 +47,10 @@ pub enum Heard {
 pub struct Tally {
     /// Requests that failed.
     pub failed: AtomicU64,
-    /// Events that are missing, and that nobody can be held to.
+    /// Of events that are missing, those that nobody can be held to.
     pub nobody: AtomicU64,
+    /// And those that several can have brought about.
+    pub several: AtomicU64,
     /// Lines that came too fast for us.
     pub lost: AtomicU64,
 }
@@ -60,6 +65,7 @@ pub fn watch(socket: PathBuf) -> std::io::Result<(Receiver<Heard>, Arc<Tally>)> 
         tally: Arc::clone(&tally),
         place: None,
         is_told: false,
+        sight: Sight::new(),
     };
     std::thread::Builder::new()
         .name("bystander".to_owned())
@@ -81,6 +87,7 @@ struct Bystander {
     place: Option<Place>,
     /// That it does not listen was told.
     is_told: bool,
+    sight: Sight,
 }
 
 impl Bystander {
@@ -131,7 +138,11 @@ impl Bystander {
             place.sequence = line.sequence;
         }
         match pairs.take(&line.message) {
-            Seen::Against(witnessed) => {
+            Seen::Against(mut witnessed) => {
+                if !witnessed.is_alone {
+                    self.tally.several.fetch_add(1, Ordering::Relaxed);
+                }
+                self.sight.mark(&mut witnessed, &line.time);
                 // Both are of one form, in UTC: their order is that of the moments.
                 let is_young = line.time >= rfc3339(unix_millis() - YOUNG);
                 self.tell(Heard::Against {

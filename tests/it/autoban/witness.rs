@@ -1,17 +1,21 @@
 //! The second witness: Asterisk's log, by the real log service, and a stand-in for who writes to it.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
 use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::{Guard, SECRET};
 use crate::appliance::{BINARY, PATIENCE, Root, wait_for};
 use crate::autoban::pbx::Pbx;
-use crate::firewall::wire::{INSIDE, in_namespace, in_namespace_of};
+use crate::firewall::wire::{INSIDE, in_namespace, in_namespace_of, run};
 
 /// That the last request of a thread has no event.
 const MISSING: &str = "ERROR[40]: security_events.c:1236 in ast_security_event_report: Failed to issue security event of type InvalidAccountID.";
@@ -115,6 +119,13 @@ impl Log {
         self.say(3, MISSING.as_bytes());
     }
 
+    /// As one with a second sender in what is a stranger's.
+    fn decoyed(&self, from: &str, decoy: &str) {
+        let call_id = format!("' failed for '{decoy}' (callid: x");
+        self.failed(from, &[b"\xff", call_id.as_bytes()].concat());
+        self.missing();
+    }
+
     fn attack(&self, from: &str) {
         self.failed(from, b"a\xff\xfeb");
         self.missing();
@@ -160,19 +171,18 @@ fn the_log_speaks_where_the_manager_is_silent() {
                 session.unknown("TCP", "192.0.2.8");
             }
             for _ in 0..20 {
-                // Two senders can be read.
-                log.failed(
-                    "192.0.2.10:5060",
-                    b"\xff' failed for '198.51.100.7:1' (callid: x",
-                );
-                log.missing();
                 // Nobody said that it failed.
                 log.missing();
             }
-            guard.counts("log lines without one sender", 40);
-            guard.counts("witnessed lines weak", 8);
+            for _ in 0..3 {
+                // Two senders can be read.
+                log.decoyed("192.0.2.10:5060", "198.51.100.7:1");
+            }
+            guard.counts("log lines without a sender", 20);
+            guard.counts("log lines with several senders", 3);
+            guard.counts("witnessed lines weak", 14);
             guard.counts("InvalidAccountID strong", 4);
-            guard.counts("log lines of failed requests", 32);
+            guard.counts("log lines of failed requests", 15);
             let watched = guard.ask(r#"{"command":"list","sets":["watch"]}"#);
             let rows = watched["sets"][0][1].as_array().unwrap();
             let mut rows: Vec<String> = rows
@@ -183,8 +193,10 @@ fn the_log_speaks_where_the_manager_is_silent() {
             assert_eq!(
                 rows,
                 [
+                    "\"192.0.2.10\" 3",
                     "\"192.0.2.7\" 4",
                     "\"192.0.2.8\" 4",
+                    "\"198.51.100.7\" 3",
                     "\"fd5b:1:2:3::/64\" 4"
                 ],
                 "{watched}"
@@ -221,6 +233,75 @@ fn the_log_speaks_where_the_manager_is_silent() {
                 (why["facts"]["weak"] == 1).then_some(())
             };
             wait_for(is_seen, "192.0.2.9 was never counted");
+            assert!(guard.stops());
+        },
+    );
+}
+
+/// A connection from an address that is no interface's own.
+fn connection(from: &str, to: &TcpListener) -> (TcpStream, TcpStream) {
+    let inet = |place: SocketAddr| match place {
+        SocketAddr::V4(v4) => SockaddrIn::from(v4),
+        SocketAddr::V6(_) => panic!("{place}"),
+    };
+    let kind = SockType::Stream;
+    let fd = socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    let from = SocketAddr::new(from.parse().unwrap(), 0);
+    bind(fd.as_raw_fd(), &inet(from)).unwrap();
+    connect(fd.as_raw_fd(), &inet(to.local_addr().unwrap())).unwrap();
+    (fd.into(), to.accept().unwrap().0)
+}
+
+#[test]
+fn who_has_a_connection_is_held_to_what_came_over_it() {
+    beside_a_log(
+        "autoban::witness::who_has_a_connection_is_held_to_what_came_over_it",
+        false,
+        |root| {
+            for network in ["192.0.2.0/24", "198.51.100.0/24"] {
+                run("ip", &["route", "add", "local", network, "dev", "lo"]);
+            }
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let pbx = Pbx::with_secret(SECRET);
+            let mut guard = guard(root, &pbx, "maxcount = 5\nwhitelist = 192.0.2.9");
+            guard.start(&[]);
+            let _session = pbx.accept().expect("a login");
+            guard.hears("listening to security events");
+            listens(&guard);
+            let log = Log::of(root);
+            // Somebody who says little, and in whose name others speak.
+            let (mut quiet, mut quiets) = connection("192.0.2.8", &listener);
+            let quiet_place = quiet.local_addr().unwrap().to_string();
+            for n in 0..6 {
+                quiet.write_all(b"\r\n\r\n").unwrap();
+                quiets.read_exact(&mut [0; 4]).unwrap();
+                log.decoyed(&format!("198.51.100.{n}:5060"), &quiet_place);
+            }
+            guard.hears("closed SIP over UDP to 192.0.2.8 for 2m: unknown account");
+            guard.counts("log lines with several senders", 6);
+            // Somebody who hides behind others: strangers, the white list, and a connection that says nothing.
+            let (mut loud, mut louds) = connection("192.0.2.7", &listener);
+            let loud_place = loud.local_addr().unwrap().to_string();
+            let decoys = ["198.51.100.77:5060", "192.0.2.9:5060", &quiet_place];
+            for n in 0..5 {
+                loud.write_all(&[b'x'; 400]).unwrap();
+                louds.read_exact(&mut [0; 400]).unwrap();
+                log.decoyed(&loud_place, decoys[n % 3]);
+            }
+            guard.hears("jailed 192.0.2.7 for 20m: unknown account");
+            guard.counts("witnessed lines strong", 5);
+            assert_eq!(
+                super::elements("jail4").into_keys().collect::<Vec<_>>(),
+                ["192.0.2.7"]
+            );
+            let weak: Vec<_> = super::elements("weak4").into_keys().collect();
+            assert_eq!(weak, ["192.0.2.8"]);
+            for (address, expected) in [("192.0.2.9", 0), ("198.51.100.77", 0), ("198.51.100.1", 1)]
+            {
+                let ask = format!(r#"{{"command":"why","address":"{address}"}}"#);
+                let why = guard.ask(&ask);
+                assert_eq!(why["facts"]["weak"], expected, "{why}");
+            }
             assert!(guard.stops());
         },
     );

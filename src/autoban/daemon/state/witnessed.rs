@@ -1,12 +1,12 @@
 //! What the log says of requests of which the manager is not told, and how much it proves.
 //!
-//! A line names no transport, and one forged packet over UDP can make it: alone it is weak. `maxcount` of them close SIP over
-//! UDP to the source, as ever. What still comes from there after that has not come over UDP, for the kernel drops that before
-//! Asterisk sees it, and so the sender has a connection: from then on it is strong. It needs no question to the kernel, and
-//! whoever forges an address, with whatever port, brings about no more than before.
+//! A line names no transport, and one forged packet over UDP can make it: alone it is weak. It is strong against who has a
+//! connection over which it can have come ([`verdict`](crate::autoban::witness::verdict)). And `maxcount` weak ones close
+//! SIP over UDP to the source, as ever: what still comes after that, and can be nobody else's, has not come over UDP, for the
+//! kernel drops that before Asterisk sees it.
 //!
 //! Invariant: while it is not certain that the kernel drops all SIP over UDP of a source, nothing that the log says of it is
-//! strong. Packets that were on their way when it began to are waited for.
+//! strong without a connection. Packets that were on their way when it began to are waited for.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,7 +17,8 @@ use crate::autoban::daemon::bystander::{Heard, Tally};
 use crate::autoban::daemon::setup;
 use crate::autoban::daemon::surroundings::udp_ports;
 use crate::autoban::daemon::voice::{NOTICE, WARNING, say};
-use crate::autoban::evidence::{Grade, Meaning, weigh_witnessed};
+use crate::autoban::evidence::{Grade, Meaning};
+use crate::autoban::witness::verdict::judge;
 use tokio::time::Instant;
 
 /// How long a packet may be on its way: in Asterisk's queues, and what it says of it in those of its log.
@@ -72,7 +73,8 @@ impl Witness {
         };
         let pairs = [
             ("log lines of failed requests", &tally.failed),
-            ("log lines without one sender", &tally.nobody),
+            ("log lines with several senders", &tally.several),
+            ("log lines without a sender", &tally.nobody),
             ("log lines lost", &tally.lost),
         ];
         pairs
@@ -115,14 +117,19 @@ impl State {
                 witnessed,
                 is_young,
             } => {
-                let is_closed = is_young && self.is_closed(witnessed.address);
-                let evidence = weigh_witnessed(&witnessed, is_closed);
-                let counter = match evidence.grade {
-                    Grade::Strong => "witnessed lines strong",
-                    Grade::Weak => "witnessed lines weak",
-                };
-                *self.counters.entry(counter).or_default() += 1;
-                self.step(Meaning::Against(evidence));
+                let all = judge(
+                    &witnessed,
+                    |address| self.ledger.is_free(address, self.now),
+                    |address| is_young && self.is_closed(address),
+                );
+                for evidence in all {
+                    let counter = match evidence.grade {
+                        Grade::Strong => "witnessed lines strong",
+                        Grade::Weak => "witnessed lines weak",
+                    };
+                    *self.counters.entry(counter).or_default() += 1;
+                    self.step(Meaning::Against(evidence));
+                }
             }
         }
     }
