@@ -139,12 +139,12 @@ impl Bystander {
         }
         match pairs.take(&line.message) {
             Seen::Against(mut witnessed) => {
+                // Both are of one form, in UTC: their order is that of the moments.
+                let is_young = line.time >= rfc3339(unix_millis() - YOUNG);
                 if !witnessed.is_alone {
                     self.tally.several.fetch_add(1, Ordering::Relaxed);
                 }
                 self.sight.mark(&mut witnessed, &line.time);
-                // Both are of one form, in UTC: their order is that of the moments.
-                let is_young = line.time >= rfc3339(unix_millis() - YOUNG);
                 self.tell(Heard::Against {
                     witnessed,
                     is_young,

@@ -170,13 +170,13 @@ fn the_log_speaks_where_the_manager_is_silent() {
                 log.failed("192.0.2.8:5060", b"c1@test");
                 session.unknown("TCP", "192.0.2.8");
             }
-            for _ in 0..20 {
-                // Nobody said that it failed.
-                log.missing();
-            }
             for _ in 0..3 {
                 // Two senders can be read.
                 log.decoyed("192.0.2.10:5060", "198.51.100.7:1");
+            }
+            for _ in 0..20 {
+                // Nobody said that it failed.
+                log.missing();
             }
             guard.counts("log lines without a sender", 20);
             guard.counts("log lines with several senders", 3);
@@ -287,9 +287,10 @@ fn who_has_a_connection_is_held_to_what_came_over_it() {
                 loud.write_all(&[b'x'; 400]).unwrap();
                 louds.read_exact(&mut [0; 400]).unwrap();
                 log.decoyed(&loud_place, decoys[n % 3]);
+                // Of many at once from somebody who was never seen before, only one is known to be his.
+                guard.counts("witnessed lines strong", n as u64 + 1);
             }
             guard.hears("jailed 192.0.2.7 for 20m: unknown account");
-            guard.counts("witnessed lines strong", 5);
             assert_eq!(
                 super::elements("jail4").into_keys().collect::<Vec<_>>(),
                 ["192.0.2.7"]

@@ -1,7 +1,7 @@
 //! Whether a request that the log speaks of can have come over a connection, by the kernel's word.
 //!
-//! It looks at all connections at once, never more often than a twentieth of the time allows: the lines that came
-//! meanwhile wait in the log service, and share a look. Invariant: a look is younger than each line for which it is used.
+//! It looks at all connections at once, and then not for twenty times as long: the lines that came meanwhile wait in the log
+//! service, and share a look. Invariant: a look is younger than each line for which it is used.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -15,8 +15,9 @@ use crate::sys::netlink::connections::Connections;
 
 /// Between two looks at the least.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Of the time of a look, too.
+/// As many times as long as a look took, but no longer than that: who is jailed now should be jailed soon.
 const SHARE: u32 = 20;
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// A look is not used for longer than this, whatever becomes of the wall clock.
 const OLDEST: Duration = Duration::from_secs(1);
 
@@ -71,7 +72,7 @@ impl Sight {
 
     fn look(&mut self) {
         if let Some(last) = self.last.take() {
-            let rest = (last.took * SHARE).max(PAUSE);
+            let rest = (last.took * SHARE).clamp(PAUSE, LONGEST_PAUSE);
             pause(rest.saturating_sub(last.since.elapsed()));
         }
         // The line's own millisecond is not over yet, perhaps: one more is.
