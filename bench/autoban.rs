@@ -1,13 +1,13 @@
 //! AutoBan whole: the real daemon and the real kernel, in a network namespace of its own.
 //!
 //! First a feeder in Asterisk's place, which speaks recorded frames: how many events a second are kept up with, with how
-//! many in jail, and how long a ban takes meanwhile; memory with a million sources; bans after `kill -9` in an empty
+//! many in jail, beside how many lines of the log, and how long a ban takes meanwhile; memory with a million sources; bans after `kill -9` in an empty
 //! kernel. Then the real Asterisk of the image, whose attackers send SIP from addresses of another namespace: from the
 //! tenth packet to the kernel's set, and how many packets are answered. A ban counts when the daemon has had the kernel's
 //! acknowledgement (feeder), or when the kernel tells of the element (Asterisk: `nft monitor`).
 //!
-//! BENCH_SECONDS (60) of each flood, BENCH_ONLY (words of: feed memory restore sip; results are not kept then),
-//! BENCH_IMAGE (switchhook:full), BENCH_SETTLE (2): seconds between the last ban and `kill -9`.
+//! BENCH_SECONDS (60) of each flood, BENCH_ONLY (words of: feed feed-0 feed-10k feed-1m feed-witness memory restore sip;
+//! results are not kept then, unless BENCH_JOIN is set: they join those of the other parts of the same revision), BENCH_IMAGE (switchhook:full), BENCH_SETTLE (2): seconds between the last ban and `kill -9`.
 
 #![allow(
     clippy::disallowed_methods,
@@ -18,6 +18,7 @@ mod autoban_world {
     pub mod daemon;
     pub mod exchange;
     pub mod feeder;
+    pub mod log;
 }
 mod report;
 
@@ -27,6 +28,7 @@ use std::time::{Duration, Instant};
 use autoban_world::daemon::{Daemon, Home};
 use autoban_world::exchange;
 use autoban_world::feeder::{Feeder, From, frame};
+use autoban_world::log::Log;
 use report::{Report, median, percentile};
 
 const INSIDE: &str = "BENCH_NAMESPACE";
@@ -47,10 +49,25 @@ fn is_jailed(daemon: &mut Daemon, bits: u32) -> bool {
     !daemon.why(&address)["offender"].is_null()
 }
 
-/// A flood at each size of the jail, with an attacker every second.
-fn feed(report: &mut Report, seconds: u64) {
-    for (size, name) in [(0u32, "0"), (10_000, "10k"), (1_000_000, "1m")] {
-        let (feeder, _home, mut daemon) = at_a_feeder("maxjail = 1048576");
+/// A flood at each size of the jail, and one with as many lines in the log, with an attacker every second.
+fn feed(report: &mut Report, seconds: u64, wanted: impl Fn(&str) -> bool) {
+    let turns = [
+        (0u32, "0", false),
+        (10_000, "10k", false),
+        (1_000_000, "1m", false),
+        (0, "witness", true),
+    ];
+    for (size, name, has_log) in turns {
+        if !wanted(&format!("feed-{name}")) {
+            continue;
+        }
+        let (feeder, home, mut daemon) = at_a_feeder("maxjail = 1048576");
+        let log = has_log.then(|| Log::start(home.directory.path(), RATE));
+        if log.is_some() {
+            daemon.until("the log is followed", |daemon| {
+                daemon.status().witness == "listening"
+            });
+        }
         daemon.jail(0x1400_0000, size, false);
         let used = daemon.used();
         let mut bans = Vec::new();
@@ -82,6 +99,11 @@ fn feed(report: &mut Report, seconds: u64) {
         let took = began.elapsed().as_secs_f64();
         let share = (daemon.used() - used).as_secs_f64() / took;
         let lost = feeder.connections() - 1;
+        if log.is_some() {
+            let lines = daemon.counted("log lines of failed requests");
+            let witnessed = daemon.counted("witnessed lines");
+            println!("{name}: {lines} lines of the log, {witnessed} of them counted");
+        }
         println!(
             "{name} in jail: {sent} events in {took:.2} s, {:.0}% of a core, at worst {worst:.0?} behind, {lost} disconnects, {:.1} MB",
             share * 100.0,
@@ -257,11 +279,10 @@ fn main() -> ExitCode {
     if wanted("memory") {
         memory(&mut report);
     }
-    if wanted("feed") {
-        feed(&mut report, seconds);
-    }
-    match only.is_empty() {
-        true => report.finish(),
-        false => report.verdict(),
+    feed(&mut report, seconds, |turn| wanted("feed") || wanted(turn));
+    match (only.is_empty(), std::env::var_os("BENCH_JOIN")) {
+        (true, _) => report.finish(),
+        (false, Some(_)) => report.join(&only),
+        (false, None) => report.verdict(),
     }
 }

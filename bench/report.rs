@@ -89,22 +89,45 @@ impl Report {
         std::process::ExitCode::from(u8::from(self.short))
     }
 
+    /// Of a measurement that was made in part: written beside the other parts of the same revision, with its own date.
+    pub fn join(mut self, part: &str) -> std::process::ExitCode {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("bench/results")
+            .join(format!("{}.json", self.name));
+        let kept = std::fs::read_to_string(path).unwrap_or_default();
+        let kept: serde_json::Value = serde_json::from_str(&kept).unwrap_or_default();
+        let is_same = kept["revision"] == revision();
+        let list = |value: &serde_json::Value| match is_same {
+            true => value.as_array().cloned().unwrap_or_default(),
+            false => Vec::new(),
+        };
+        let keep =
+            |old: Vec<serde_json::Value>, new: &mut Vec<serde_json::Value>, key: [&str; 2]| {
+                let name = |value: &serde_json::Value| key.map(|key| value[key].clone());
+                let others = old.into_iter();
+                let others = others.filter(|old| new.iter().all(|new| name(new) != name(old)));
+                let all: Vec<_> = others.chain(new.iter().cloned()).collect();
+                *new = all;
+            };
+        keep(list(&kept["bars"]), &mut self.bars, ["bar", "unit"]);
+        keep(list(&kept["rows"]), &mut self.rows, ["row", "subject"]);
+        let mut parts = list(&kept["notes"]["parts"]);
+        parts.retain(|known| known["part"] != part);
+        parts.push(serde_json::json!({ "part": part, "date": date(), "load": load() }));
+        self.note("parts", parts.into());
+        self.finish()
+    }
+
     /// Writes bench/results/NAME.json; the exit code says whether every bar held.
     pub fn finish(self) -> std::process::ExitCode {
-        let output = |program: &str, arguments: &[&str]| {
-            let out = Command::new(program).args(arguments).output();
-            out.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned())
-                .unwrap_or_default()
-        };
-        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let results = serde_json::json!({
             "schema": 1,
             "bench": self.name,
-            "date": output("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"]),
+            "date": date(),
             "machine": format!("{}, {cores} cores, Linux {}", std::env::consts::ARCH, output("uname", &["-r"])),
-            "load": load.split(' ').take(3).collect::<Vec<_>>().join(" "),
-            "revision": output("git", &["describe", "--always", "--dirty", "--abbrev=12"]),
+            "load": load(),
+            "revision": revision(),
             "notes": self.notes,
             "bars": self.bars,
             "rows": self.rows,
@@ -118,6 +141,35 @@ impl Report {
             return std::process::ExitCode::FAILURE;
         }
         std::process::ExitCode::from(u8::from(self.short))
+    }
+}
+
+fn output(program: &str, arguments: &[&str]) -> String {
+    let out = Command::new(program).args(arguments).output();
+    out.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned())
+        .unwrap_or_default()
+}
+
+fn date() -> String {
+    output("date", &["-u", "+%Y-%m-%dT%H:%M:%SZ"])
+}
+
+fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
+
+/// The commit; `dirty` where something else than results is not in it.
+fn revision() -> String {
+    let rest = ["--", ".", ":!bench/results"];
+    let commit = output("git", &["describe", "--always", "--abbrev=12"]);
+    let changes = output(
+        "git",
+        &[&["diff", "--name-only", "HEAD"], &rest[..]].concat(),
+    );
+    match changes.is_empty() {
+        true => commit,
+        false => commit + "-dirty",
     }
 }
 

@@ -3,8 +3,8 @@
 //! How the pieces fit: [`asterisk::ami::frame`](crate::asterisk::ami::frame) cuts the stream, `evidence` weighs an event,
 //! `ledger` keeps the books (`score` counts for one source, `policy` says how much is enough), and what follows is changes
 //! for the kernel, notes for the log and facts for the `journal`. `config` reads autoban.conf, `cidr` and `key` are the words
-//! that all share, `legacy`, `routes` and `blocklist` read what others wrote, `outbox` paces what a webhook is told. Those
-//! rooms are pure; `firewall` carries out what they ask for, and `daemon` brings all of it together.
+//! that all share, `legacy`, `routes`, `blocklist` and `witness` read what others wrote, `outbox` paces what a webhook is told.
+//! Those rooms are pure; `firewall` carries out what they ask for, and `daemon` brings all of it together.
 //!
 //! Invariant: the kernel is written, never read, between an event and its ban.
 
@@ -25,3 +25,4 @@ pub mod policy;
 pub mod routes;
 pub mod ruleset;
 pub mod score;
+pub mod witness;

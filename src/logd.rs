@@ -6,6 +6,7 @@
 //! holds a service. Invariant: what was read before the end is printed, or counted, before the end.
 
 pub mod asterisk_line;
+pub mod evidence;
 pub mod file;
 pub mod fold;
 pub mod intake;
@@ -45,6 +46,8 @@ use syslog::{ClientTime, INFO};
 const CHANNEL: &str = "channel";
 /// The socket unit whose listener is the query socket.
 const QUERY: &str = "logd-query";
+/// The one at which AutoBan asks, and gets no more than it needs.
+const EVIDENCE: &str = "logd-evidence";
 
 /// The service.
 struct Daemon {
@@ -52,6 +55,7 @@ struct Daemon {
     sources: Sources,
     outputs: Outputs,
     readers: Option<Readers>,
+    judges: Option<Readers>,
     /// Names this life of the log service, in milliseconds since 1970.
     start: i64,
 }
@@ -81,11 +85,12 @@ impl Daemon {
         } else {
             ClientTime::Keep
         });
-        let mut readers = None;
+        let (mut readers, mut judges) = (None, None);
         for (name, fd) in passed_listeners() {
             match name.as_str() {
                 CHANNEL => intake.channel = Some(fd),
                 QUERY => readers = Some(Readers::new(fd)?),
+                EVIDENCE => judges = Some(Readers::new(fd)?),
                 _ => intake.devlog = Some(fd),
             }
         }
@@ -103,6 +108,7 @@ impl Daemon {
             sources,
             outputs: Outputs::new(config, sink, file),
             readers,
+            judges,
             start: unix_millis(),
         })
     }
@@ -125,7 +131,15 @@ impl Daemon {
             .readers
             .iter()
             .flat_map(|readers| readers.waits_for(&self.outputs.ring));
-        fds.extend(readers.map(|(fd, flags)| PollFd::new(fd, flags)));
+        let judges = self
+            .judges
+            .iter()
+            .flat_map(|judges| judges.waits_for(&self.outputs.evidence));
+        fds.extend(
+            readers
+                .chain(judges)
+                .map(|(fd, flags)| PollFd::new(fd, flags)),
+        );
         match poll(&mut fds, self.timeout()) {
             Ok(_) => {}
             Err(nix::Error::EINTR) => return Ok(Vec::new()),
@@ -140,7 +154,8 @@ impl Daemon {
 
     fn timeout(&self) -> PollTimeout {
         let repeats = self.outputs.holds_repeats().then_some(outputs::SILENCE);
-        let pending = self.readers.as_ref().is_some_and(Readers::has_pending);
+        let all = [&self.readers, &self.judges];
+        let pending = all.into_iter().flatten().any(Readers::has_pending);
         let patience = pending.then_some(readers::PATIENCE);
         // Rounded up, or a rest of less than a millisecond would be no wait at all.
         let rest = self
@@ -178,6 +193,13 @@ impl Daemon {
             });
             readers.serve(&outputs.ring);
         }
+        if let Some(judges) = &mut self.judges {
+            let (evidence, start) = (&self.outputs.evidence, self.start);
+            // Numbers of other services are none of theirs.
+            let stats = |_: &Readers| Stats::default();
+            judges.read(ready, evidence, start, |_| true, stats);
+            judges.serve(evidence);
+        }
     }
 
     /// Takes what still waits in the sockets and pipes, and prints everything.
@@ -191,6 +213,9 @@ impl Daemon {
         outputs.finish(&mut self.sources);
         if let Some(readers) = &mut self.readers {
             readers.serve(&outputs.ring);
+        }
+        if let Some(judges) = &mut self.judges {
+            judges.serve(&outputs.evidence);
         }
     }
 }

@@ -66,6 +66,8 @@ pub struct Status {
     pub problems: Vec<String>,
     /// All clients come from this address: something hides who they are.
     pub hidden_behind: Option<IpAddr>,
+    /// The second witness, Asterisk's log: `listening`, or `away` or `silent` with the reason; empty from an older daemon.
+    pub witness: String,
     pub counts: Value,
     /// Events by kind and grade, bans, evictions, hostile frames, gaps: name to number.
     pub counters: Vec<(String, u64)>,

@@ -1,10 +1,11 @@
 //! AutoBan's daemon: one task that owns all state, between Asterisk's manager and the kernel.
 //!
-//! What wakes it: the manager's connection, changes of the kernel's tables by others, fetched block lists, the control socket,
-//! signals, and a tick each second. Each wake-up drains what is there, and ends in at most one batch for the kernel. Invariant: nothing waits for
-//! a disk, for Asterisk or for a client between an event and its ban.
+//! What wakes it: the manager's connection, what the log says beside it, changes of the kernel's tables by others, fetched
+//! block lists, the control socket, signals, and a tick each second. Each wake-up drains what is there, and ends in at most
+//! one batch for the kernel. Invariant: nothing waits for a disk, for Asterisk or for a client between an event and its ban.
 
 mod books;
+mod bystander;
 mod desk;
 mod enforcement;
 mod errands;
@@ -35,6 +36,9 @@ use voice::{NOTICE, WARNING, say};
 
 /// How long Asterisk may take at our end to free whom it denies for us.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What the log says is taken so often in one turn of the manager's.
+const WITNESSED: usize = 256;
 
 /// How it is started.
 #[derive(Debug, Clone)]
@@ -94,6 +98,9 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
 
     let mut state = State::open(options)?;
     let mut manager = Manager::default();
+    let (mut bystander, tally) =
+        bystander::watch(options.paths.evidence_socket()).map_err(cannot("follow the log"))?;
+    state.attend(tally);
     let mut tick = interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -127,6 +134,17 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
             }
             () = manager.wait(), if state.needs_manager() => {
                 hear(&mut state, &mut manager, options);
+                // The manager may never leave it a turn of its own.
+                for _ in 0..WITNESSED {
+                    let Ok(heard) = bystander.try_recv() else {
+                        break;
+                    };
+                    state.overhear(heard);
+                }
+            }
+            Some(heard) = bystander.recv() => {
+                state.wake();
+                state.overhear(heard);
             }
             // Each wake-up loads a piece of the block lists; so do those that bring nothing else.
             () = tokio::task::yield_now(), if state.lists.is_loading() => state.wake(),

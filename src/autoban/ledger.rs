@@ -138,8 +138,8 @@ impl Ledger {
         self.policy = policy;
     }
 
-    /// The addresses of this host. Those of IPv6 stand for their /64: a ban of it would cut off this host's own link, its
-    /// gateway first. So would one of the link-local addresses.
+    /// The addresses of this host, as the kernel's white list has them. A neighbour in the same /64 can be an attacker, and
+    /// its ban spares these; link-local addresses are spared all together, or the link itself would be cut off.
     pub fn set_own(&mut self, addresses: &[IpAddr]) {
         let always = [
             Cidr::new([127, 0, 0, 0].into(), 8),
@@ -149,7 +149,7 @@ impl Ledger {
         ];
         self.own = addresses
             .iter()
-            .filter_map(|address| Cidr::new(*address, if address.is_ipv4() { 32 } else { 64 }))
+            .map(|address| Cidr::host(*address))
             .chain(always.into_iter().flatten())
             .collect();
     }
@@ -220,7 +220,7 @@ impl Ledger {
             .iter()
             .any(|gateway| gateway.address == address)
         {
-            // Before the own networks, in which it lies: who hides behind it must be found out.
+            // Before the own addresses, for it can be link-local: who hides behind it must be found out.
             Standing::Gateway
         } else if self.own.find(address).is_some() {
             Standing::Own
@@ -254,6 +254,24 @@ impl Ledger {
             .get(family(source))
             .and_then(|weak| weak.get(&source));
         weak.is_some_and(|record| record.until > now)
+    }
+
+    /// Whether evidence counts against an address as against a stranger: who is banned already sends nothing any more.
+    #[must_use]
+    pub fn is_free(&self, address: IpAddr, now: i64) -> bool {
+        self.standing(address, now) == Standing::Stranger
+            && !self.is_jailed(Source::of(address), now)
+            && self.find_listed(List::Black, address).is_none()
+    }
+
+    /// Whether SIP over UDP has been closed to a source at least since that moment, and still is: what comes from there now,
+    /// and was no packet on its way then, came over a connection.
+    #[must_use]
+    pub fn is_closed_since(&self, address: IpAddr, moment: i64, now: i64) -> bool {
+        let source = Source::of(address);
+        let weak = self.weak.get(family(source));
+        weak.and_then(|weak| weak.get(&source))
+            .is_some_and(|record| record.since <= moment && record.until > now)
     }
 
     /// One event more, or with [`Meaning::Nothing`] only the time.

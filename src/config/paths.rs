@@ -67,6 +67,11 @@ impl Paths {
         self.at("run/switchhook/log.sock")
     }
 
+    /// Where the log service tells AutoBan what may speak against somebody; `docker/units/logd-evidence.socket` names it too.
+    pub fn evidence_socket(&self) -> PathBuf {
+        self.at("run/switchhook/evidence.sock")
+    }
+
     /// The file by which hooks pass variables on.
     pub fn hook_environment(&self) -> PathBuf {
         self.at("run/switchhook/hook.env")

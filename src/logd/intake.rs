@@ -15,6 +15,8 @@ use super::lines::Splitter;
 use super::syslog::{ClientTime, INFO, OWN_NAME, Record, parse_datagram, read_line};
 use crate::sys::socket::receive_with_descriptors;
 
+/// The source that is everybody's who speaks to /dev/log.
+pub const DEVLOG: &str = "syslog";
 /// The most of one pipe in one turn.
 const READ: usize = 16 * 1024;
 /// The most of /dev/log in one turn; the largest datagram is no larger than a socket's send buffer.
@@ -215,7 +217,7 @@ impl Intake {
         let Some(raw) = self.devlog.as_ref().map(AsRawFd::as_raw_fd) else {
             return;
         };
-        let source = sources.find_or_add("syslog");
+        let source = sources.find_or_add(DEVLOG);
         let mut total = 0;
         for _ in 0..DATAGRAMS {
             let Ok(length) = recv(raw, &mut self.buffer, MsgFlags::MSG_DONTWAIT) else {

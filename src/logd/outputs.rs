@@ -1,6 +1,7 @@
 //! Where lines go: the ring, the container's output and the log file.
 //!
-//! The ring takes all of them, output and file what SYSLOG_LEVEL shows; repeats are folded before each.
+//! The ring takes all of them, output and file what SYSLOG_LEVEL shows; repeats are folded before each. What AutoBan
+//! reads has a ring of its own, unfolded.
 //! Invariant: nothing here waits, but for the end.
 
 use std::os::fd::AsFd;
@@ -8,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::evidence;
 use super::file::FileWriter;
 use super::fold::{Folder, Said};
-use super::intake::Sources;
+use super::intake::{DEVLOG, Sources};
 use super::ring::Ring;
 use super::sink::Sink;
 use super::style::{self, Style};
@@ -25,6 +27,10 @@ const OWN_LEVEL: u8 = NOTICE + 1;
 /// What `switchhook logs` can look back at.
 const RING_LINES: usize = 10_000;
 const RING_BYTES: usize = 4 << 20;
+
+/// What AutoBan can be behind.
+const EVIDENCE_LINES: usize = 4_000;
+const EVIDENCE_BYTES: usize = 2 << 20;
 
 /// Repeats are told after so much silence, and at the latest after so long.
 pub const SILENCE: Duration = Duration::from_secs(1);
@@ -68,6 +74,8 @@ impl Fold {
 /// The places.
 pub struct Outputs {
     pub ring: Ring,
+    /// Lines of the PBX that may speak against somebody.
+    pub evidence: Ring,
     pub sink: Sink,
     pub file: Option<FileWriter>,
     level: u8,
@@ -90,6 +98,7 @@ impl Outputs {
         };
         Outputs {
             ring: Ring::new(RING_LINES, RING_BYTES),
+            evidence: Ring::new(EVIDENCE_LINES, EVIDENCE_BYTES),
             sink,
             file,
             level: config.log_level,
@@ -123,6 +132,10 @@ impl Outputs {
             let mut fold = std::mem::take(&mut self.to_output);
             fold.take(self.folds, said.clone(), |said| self.print(sources, &said));
             self.to_output = fold;
+        }
+        // A pipe's line can end within a stranger's text, and the next one is then his; a datagram is whole.
+        if evidence::is_wanted(&said.record) && sources.name(said.source) == DEVLOG {
+            self.evidence.push(self.now, said.record.clone());
         }
         let (ring, now) = (&mut self.ring, self.now);
         self.to_ring

@@ -1,7 +1,8 @@
-//! One socket to the kernel's packet filter (NETLINK_NETFILTER), and the messages on it.
+//! One socket to a part of the kernel, mostly its packet filter (NETLINK_NETFILTER), and the messages on it.
 //!
 //! The kernel answers before send(2) returns, so that nothing here waits. It refuses to know what a message means.
 
+pub mod connections;
 pub mod message;
 
 use std::io;
@@ -33,9 +34,13 @@ pub enum Received {
 }
 
 impl Socket {
+    /// To the packet filter.
     pub fn open() -> io::Result<Socket> {
+        Socket::of(SockProtocol::NetlinkNetFilter)
+    }
+
+    fn of(protocol: SockProtocol) -> io::Result<Socket> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let protocol = SockProtocol::NetlinkNetFilter;
         let fd = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         let address: NetlinkAddr = getsockname(fd.as_raw_fd())?;

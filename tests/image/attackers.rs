@@ -168,6 +168,67 @@ fn the_white_list_wins_in_a_banned_network() {
     assert!(!street.answers("198.19.4.2", Carrier::Tcp));
 }
 
+/// Somebody of whose requests the manager is not told.
+fn untold(n: u32) -> Register {
+    Register {
+        call_id: [format!("c{n}").as_bytes(), b"\xff\xfe@test"].concat(),
+        ..Register::of("nobody")
+    }
+}
+
+#[test]
+fn who_sends_no_text_is_counted_by_the_log_and_a_forger_costs_nobody_more_than_before() {
+    let street = Street::with("");
+    let forger = Outside::in_network(&street.network.name);
+    let [over_tcp, over_udp, victim] = ["198.18.7.1", "198.18.7.2", "198.18.7.3"];
+    for address in [over_tcp, over_udp, victim] {
+        street.outside.move_in(address);
+    }
+    let log = &street.exchange.log;
+    let closed = |who: &str| {
+        log.wait_for(&format!(
+            "closed SIP over UDP to {who} for 2m: unknown account"
+        ));
+    };
+    // A stranger with a connection, and packets in his name.
+    let mut connection = street.talk(victim, Carrier::Tcp).expect("a connection");
+    assert_eq!(connection.knock(), Some(401));
+    let to = std::net::SocketAddr::new(street.exchange_for(victim), 5060);
+    let mut forged = Talk::over(forger.forger(victim, to));
+    (0..60).for_each(|n| forged.say(&untold(n)));
+    closed(victim);
+    // Over UDP it is exact.
+    let mut talk = street.talk(over_udp, Carrier::Udp).unwrap();
+    for n in 1..=9 {
+        assert!(talk.ask(&untold(n)).is_some(), "{n}");
+    }
+    street.counted(over_udp, "weak_events", 9);
+    assert!(talk.ask(&untold(10)).is_some());
+    closed(over_udp);
+    assert!(talk.ask(&untold(11)).is_none());
+    assert!(street.answers(over_udp, Carrier::Tcp));
+    // Over a connection it is exact, too: the kernel knows what came over it.
+    let mut talk = street.talk(over_tcp, Carrier::Tcp).unwrap();
+    for n in 1..=9 {
+        assert!(talk.ask(&untold(n)).is_some(), "{n}");
+    }
+    street.counted(over_tcp, "strong_events", 9);
+    assert!(talk.ask(&untold(10)).is_some());
+    log.wait_for(&format!("jailed {over_tcp} for 20m: unknown account"));
+    assert!(!street.answers(over_tcp, Carrier::Tcp));
+    // As long after the forged packets their like brings about nothing: the kernel drops them.
+    let seen = street.counter("witnessed lines strong");
+    (0..60).for_each(|n| forged.say(&untold(n)));
+    assert_eq!(connection.knock(), Some(401));
+    street.counted(victim, "strong_events", 2);
+    assert_eq!(street.counter("witnessed lines strong"), seen);
+    for (address, jail) in [(victim, false), (over_udp, false), (over_tcp, true)] {
+        let why = street.why(address);
+        assert_eq!(!why["jail"].is_null(), jail, "{why}");
+    }
+    assert_eq!(street.counter("networks jailed"), 0);
+}
+
 /// Packets in somebody's name, from elsewhere.
 fn forge(street: &Street, forger: &Outside, victim: &str, times: usize) {
     let to = std::net::SocketAddr::new(street.exchange_for(victim), 5060);

@@ -4,10 +4,12 @@ mod acl;
 mod lists;
 mod pbx;
 mod webhook;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
+use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -16,7 +18,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::appliance::{BINARY, PATIENCE};
-use crate::firewall::wire::{in_namespace, run};
+use crate::firewall::wire::{Wire, in_namespace, run};
 use pbx::{Pbx, Session};
 
 const SECRET: &str = "correct-horse";
@@ -225,6 +227,32 @@ fn a_source_is_banned_at_exactly_the_configured_count() {
             assert_eq!(names("jail4"), ["192.0.2.7"]);
             assert_eq!(names("jail6"), ["2001:db8:1:2::"]);
             assert_eq!(names("weak4"), ["192.0.2.8"]);
+        },
+    );
+}
+
+#[test]
+fn a_neighbour_in_the_own_64_is_banned_and_this_host_is_not() {
+    in_namespace(
+        "autoban::a_neighbour_in_the_own_64_is_banned_and_this_host_is_not",
+        || {
+            let (own, neighbour) = ("2001:db8:ffff::1", "2001:db8:ffff::66");
+            let wire = Wire::to(&[neighbour]);
+            assert_eq!(wire.through(5060, &[neighbour]).len(), 1);
+            let (mut guard, _pbx, mut session) = started("maxcount = 2");
+            for _ in 0..2 {
+                session.unknown("TCP", own);
+                session.unknown("TCP", neighbour);
+            }
+            guard.hears("jailed 2001:db8:ffff::/64 for 20m");
+            guard.counts("jailed", 1);
+            assert!(wire.through(5060, &[neighbour]).is_empty());
+            let here = UdpSocket::bind((own, 0)).unwrap();
+            here.set_read_timeout(Some(crate::appliance::PATIENCE))
+                .unwrap();
+            here.send_to(b"own", here.local_addr().unwrap()).unwrap();
+            assert_eq!(here.recv(&mut [0; 64]).unwrap(), 3);
+            assert!(guard.stops());
         },
     );
 }

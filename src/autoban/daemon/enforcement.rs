@@ -47,6 +47,8 @@ pub struct Kernel {
     /// The table must be put there again, and why.
     broken: Option<String>,
     repaired: Option<Instant>,
+    /// Since when the table stands, without an interruption.
+    since: Instant,
     /// What must go by since then before the next repair.
     pause: Duration,
     /// Bans that had no room.
@@ -109,6 +111,16 @@ impl Enforcement {
                 ))
             }
             Enforcement::DryRun | Enforcement::Off => None,
+        }
+    }
+
+    /// Whether every ban of the last so long is in the kernel, without an interruption.
+    pub fn is_whole_for(&self, time: Duration) -> bool {
+        match self {
+            Enforcement::Kernel(kernel) => {
+                kernel.broken.is_none() && kernel.refused == 0 && kernel.since.elapsed() >= time
+            }
+            _ => false,
         }
     }
 
@@ -249,6 +261,7 @@ impl Kernel {
             firewall,
             broken: None,
             repaired: None,
+            since: Instant::now(),
             pause: FIRST_PAUSE,
             refused,
         })
@@ -269,6 +282,7 @@ impl Kernel {
             (false, false) => self.pause,
         };
         self.repaired = Some(Instant::now());
+        self.since = Instant::now();
         match self.firewall.restore(bans) {
             Ok(outcome) => {
                 self.refused += outcome.refused.len() as u64;

@@ -18,7 +18,7 @@ use super::manager::News;
 use super::surroundings::{self, Contacts};
 use super::voice::{ERROR, NOTICE, Voice, WARNING, say};
 use super::{DaemonError, Options, cannot, setup};
-use crate::asterisk::ami::event::{Name, SecurityEvent};
+use crate::asterisk::ami::event::{Name, SecurityEvent, Service};
 use crate::asterisk::ami::frame::Hostile;
 use crate::autoban::acl;
 use crate::autoban::cidr::Cidr;
@@ -31,6 +31,9 @@ use crate::sys::notify;
 
 mod others;
 mod report;
+mod witnessed;
+
+use witnessed::Witness;
 
 /// How often addresses, gateways and trunks are read again, in seconds.
 const REFRESH: u64 = 30;
@@ -68,6 +71,7 @@ pub struct State {
     contacts: Contacts,
     trunks: Vec<Cidr>,
     own: Vec<Cidr>,
+    witness: Witness,
     /// When the clock was started, in milliseconds since 1970, and since then.
     began: i64,
     clock: Stopwatch,
@@ -110,6 +114,7 @@ impl State {
             contacts: Contacts::default(),
             trunks: Vec::new(),
             own: Vec::new(),
+            witness: Witness::default(),
             began: unix_millis(),
             clock: Stopwatch::start(),
             now: 0,
@@ -310,6 +315,7 @@ impl State {
         self.ledger.set_own(&addresses);
         self.ledger.set_gateways(&gateways);
         self.trunks = surroundings::trunks(&self.options.paths.asterisk_config());
+        self.look_at_transports();
         self.name_friends();
         let own = addresses
             .iter()
@@ -418,6 +424,9 @@ impl State {
             _ => "",
         };
         *self.events.entry((event.name, grade)).or_default() += 1;
+        if event.service == Service::Pjsip && matches!(meaning, Meaning::Against(_)) {
+            self.witness.expect();
+        }
         self.step(meaning);
     }
 
@@ -514,6 +523,7 @@ impl State {
         self.ticks += 1;
         self.step(Meaning::Nothing);
         self.voice.breathe();
+        self.check_witness();
         if self.ticks.is_multiple_of(REFRESH) {
             if self.look_around() {
                 self.rebuild();

@@ -2,18 +2,20 @@
 //!
 //! All of it is read again from time to time; every list is bounded.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
 
 use crate::asterisk::ami::frame::Lines;
-use crate::asterisk::conf::Document;
+use crate::asterisk::conf::{Document, Section};
 use crate::autoban::cidr::Cidr;
 use crate::autoban::routes;
 use crate::sys::file::read_text;
 
 /// The most contacts and trunks that are kept.
 const MOST: usize = 16_384;
+/// Where a transport listens that does not say.
+const SIP: u16 = 5060;
 /// The most files of PJSIP's configuration that are read.
 const MOST_FILES: usize = 64;
 
@@ -90,6 +92,35 @@ fn trunks_of(text: &str) -> Vec<Cidr> {
         found.extend(words.filter_map(|word| trunk(word.trim())));
     }
     found
+}
+
+/// The ports of PJSIP's transports over UDP, by the whole of its configuration.
+pub fn udp_ports(text: &str) -> BTreeSet<u16> {
+    let document = Document::parse(text);
+    let sections = document.sections().filter(|section| !section.is_template());
+    let value = |section: &Section<'_>, key: &str| {
+        let own = section.own(key).map(str::to_owned);
+        own.or_else(|| document.effective(section.name(), key))
+    };
+    let is = |found: Option<String>, wanted: &str| {
+        found.is_some_and(|found| found.trim().eq_ignore_ascii_case(wanted))
+    };
+    let transports = sections.filter(|section| is(value(section, "type"), "transport"));
+    // Without a word it is UDP (res_pjsip/config_transport.c).
+    let over_udp = transports.filter(|section| {
+        let protocol = value(section, "protocol").unwrap_or_else(|| "udp".to_owned());
+        is(Some(protocol), "udp")
+    });
+    over_udp
+        .map(|section| {
+            let bind = value(&section, "bind").unwrap_or_default();
+            let bind = bind.trim();
+            match (bind.parse::<IpAddr>(), bind.rsplit_once(':')) {
+                (Err(_), Some((_, port))) => port.parse().unwrap_or(SIP),
+                _ => SIP,
+            }
+        })
+        .collect()
 }
 
 /// `192.0.2.7`, `192.0.2.0/24`, `192.0.2.7:5060`, `[2001:db8::1]:5060`.
@@ -174,6 +205,12 @@ mod tests {
             found,
             ["192.0.2.7", "198.51.100.0/24", "2001:db8::1", "203.0.113.9"]
         );
+    }
+
+    #[test]
+    fn transports_over_udp_have_ports() {
+        let text = "[base](!)\ntype = transport\nbind = 0.0.0.0:5070\n[a](base)\n[b](base)\nprotocol=tcp\n[c]\ntype=transport\nprotocol = UDP\nbind=[::]\n[d]\ntype=transport\nprotocol=udp\nbind=[::]:5080\n[f]\ntype=transport\nbind=fd5b::1\n[e]\ntype=endpoint\nbind=0.0.0.0:9\n";
+        assert_eq!(udp_ports(text), BTreeSet::from([5060, 5070, 5080]));
     }
 
     #[test]

@@ -554,23 +554,23 @@ fn the_kernel_gets_what_remains() {
 }
 
 #[test]
-fn this_hosts_link_is_never_banned() {
+fn this_host_is_never_banned_and_its_neighbours_are() {
     let mut ledger = Ledger::new(Policy {
         maxcount: 1,
         ..Policy::default()
     });
     ledger.set_own(&["2001:db8:1:2::5".parse().unwrap(), [192, 0, 2, 5].into()]);
-    for neighbour in [
-        "2001:db8:1:2::77",
+    for own in [
+        "2001:db8:1:2::5",
         "fe80::1",
         "169.254.1.1",
         "192.0.2.5",
         "127.0.0.11",
     ] {
-        let standing = ledger.standing(neighbour.parse().unwrap(), 0);
-        assert_eq!(standing, Standing::Own, "{neighbour}");
+        let standing = ledger.standing(own.parse().unwrap(), 0);
+        assert_eq!(standing, Standing::Own, "{own}");
     }
-    for other in ["2001:db8:1:3::77", "192.0.2.6"] {
+    for other in ["2001:db8:1:2::77", "2001:db8:1:3::77", "192.0.2.6"] {
         let standing = ledger.standing(other.parse().unwrap(), 0);
         assert_eq!(standing, Standing::Stranger, "{other}");
     }

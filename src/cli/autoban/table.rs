@@ -172,6 +172,9 @@ pub fn status(status: &Status) -> String {
             false => "NOT CONNECTED, so that no attack is seen",
         };
         text.push_str(&format!("Asterisk: {heard}\n"));
+        if !status.witness.is_empty() {
+            text.push_str(&format!("Its log: {}\n", shown(&status.witness)));
+        }
     }
     if let Some(address) = status.hidden_behind {
         text.push_str(&format!(
@@ -385,6 +388,7 @@ mod tests {
             connected: false,
             problems: vec!["Asterisk refuses the secret\nhint: see manager.conf".to_owned()],
             hidden_behind: Some("172.17.0.1".parse().unwrap()),
+            witness: "listening".to_owned(),
             counts: serde_json::json!({"watch": 3, "offenders": 2, "later": 1}),
             counters: vec![("events".to_owned(), 20_000), ("gaps".to_owned(), 1)],
             imports: vec![

@@ -162,6 +162,7 @@ impl State {
         let mut counters: Vec<(String, u64)> = events.chain(own).collect();
         counters.extend(self.enforcement.counters());
         counters.extend(self.fallback.counters());
+        counters.extend(self.witness.counters());
         counters.sort_unstable();
         Status {
             schema: SCHEMA,
@@ -169,6 +170,7 @@ impl State {
             connected: self.connected,
             problems: self.problems(),
             hidden_behind: self.ledger.hidden_behind(),
+            witness: self.witness.word(),
             counts: serde_json::to_value(self.ledger.counts()).unwrap_or_default(),
             counters,
             imports: self.lists.status(self.now),
