@@ -35,4 +35,5 @@ pub mod request;
 pub mod segments;
 pub mod source;
 pub mod spool;
+pub mod trial;
 pub mod verify;
