@@ -223,6 +223,8 @@ pub struct Store {
     pub retention: Duration,
     pub hold: Duration,
     pub validity: Duration,
+    /// Whether texts go as soon as nobody needs them.
+    pub redact: bool,
 }
 
 impl Default for Store {
@@ -232,6 +234,7 @@ impl Default for Store {
             retention: days(30),
             hold: days(7),
             validity: days(1),
+            redact: false,
         }
     }
 }

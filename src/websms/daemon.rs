@@ -82,6 +82,8 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
     office.agi = options.agi;
     let office = Arc::new(office);
     let doors = server::open(options).map_err(cannot("listen"))?;
+    let listeners = doors.iter().filter_map(|door| door.local_addr().ok());
+    let _ = office.listeners.set(listeners.collect());
     let desk = desk::open(&office).map_err(cannot("listen on the control socket"))?;
     let mut serving = vec![
         tokio::spawn(server::serve(doors, Arc::clone(&office))),
@@ -104,7 +106,11 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
                 notify::send("RELOADING=1");
-                office.reconfigure(setup::read(&options.paths));
+                let config = setup::read(&options.paths);
+                let (history, redact) = (setup::history(&config), config.store.redact);
+                office.reconfigure(config);
+                // A spool that takes no order has told so, and takes the next.
+                let _ = office.spool.keep(history, redact).await;
                 say(NOTICE, "websms.conf was read again");
                 notify::send("READY=1");
                 pulse.reset_immediately();

@@ -366,6 +366,13 @@ pub const KEYS: &[Known] = &[
         "1d",
         "how long a message out is tried",
     ),
+    single(
+        "store",
+        "redact",
+        "yes or no",
+        "no",
+        "whether a text is erased when it is delivered or taken back, and each text at rest after 3 days",
+    ),
     known(
         "api",
         Index::Client,

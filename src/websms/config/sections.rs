@@ -92,6 +92,9 @@ impl<'a> Reader<'a> {
             validity: side
                 .read("validity", values::time)
                 .unwrap_or(default.validity),
+            redact: side
+                .read("redact", values::boolean)
+                .unwrap_or(default.redact),
         }
     }
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::carriers::Order;
+use super::server::trial::Tests;
 use crate::config::paths::Paths;
 use crate::websms::config::Config;
 use crate::websms::spool::{Id, Spool};
@@ -42,6 +43,10 @@ pub struct Office {
     problems: Mutex<BTreeMap<&'static str, String>>,
     /// Messages that wait, when somebody counted last.
     waiting: AtomicU64,
+    /// Where carriers reach us.
+    pub listeners: OnceLock<Vec<SocketAddr>>,
+    /// Webhooks that people send to test an interface.
+    pub tests: Tests,
 }
 
 impl Office {
@@ -60,6 +65,8 @@ impl Office {
             wishes: Mutex::default(),
             problems: Mutex::default(),
             waiting: AtomicU64::new(0),
+            listeners: OnceLock::new(),
+            tests: Tests::default(),
         }
     }
 

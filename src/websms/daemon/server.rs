@@ -1,7 +1,7 @@
 //! The carriers' door: webhooks in, answers out.
 //!
 //! `guests` says who may stay and how long, `line` tells it what goes over a connection; `plan` is the configuration as
-//! requests need it; `webhook` is the way of a request, `answer` what is said in the end, `fetch` what must be asked of
+//! requests need it; `webhook` is the way of a request, `trial` tests it, `answer` what is said in the end, `fetch` what must be asked of
 //! Amazon before, and `protocol` what is told to people.
 //!
 //! It refuses what costs: bodies that are too large before they are read, heads and bodies that dawdle, crowds of one
@@ -14,6 +14,7 @@ mod guests;
 mod line;
 mod plan;
 mod protocol;
+pub mod trial;
 mod webhook;
 
 use std::convert::Infallible;

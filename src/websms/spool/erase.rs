@@ -52,6 +52,27 @@ pub fn step(
     })
 }
 
+/// Erases all messages from and to these, open ones too, and the parts of long ones; how many messages.
+pub fn number(book: &mut Book<'_>, names: &[String]) -> rusqlite::Result<u64> {
+    let mut count = 0;
+    for name in names {
+        let mut open = book.connection.prepare_cached(
+            "SELECT count(*) FROM message WHERE (sender = ?1 OR recipient = ?1) AND next IS NOT NULL",
+        )?;
+        let open: u32 = open.query_row([name], |row| row.get(0))?;
+        book.memory.waiting = book.memory.waiting.saturating_sub(open.into());
+        let mut delete = book
+            .connection
+            .prepare_cached("DELETE FROM message WHERE sender = ?1 OR recipient = ?1")?;
+        count += delete.execute([name])? as u64;
+        let mut delete = book
+            .connection
+            .prepare_cached("DELETE FROM long WHERE sender = ?1 OR recipient = ?1")?;
+        delete.execute([name])?;
+    }
+    Ok(count)
+}
+
 /// Erases the texts of messages at rest, from where the last step ended.
 fn redact(book: &Book<'_>, redacted: &mut Option<Id>, before: Id) -> rusqlite::Result<usize> {
     let from = redacted.unwrap_or(Id::first_of(0));

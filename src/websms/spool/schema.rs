@@ -146,8 +146,7 @@ fn prepare(connection: &Connection, redact: bool) -> rusqlite::Result<i64> {
         |_| Ok(()),
     )?;
     connection.query_row("PRAGMA journal_size_limit = 33554432", [], |_| Ok(()))?;
-    let secure = if redact { "ON" } else { "OFF" };
-    connection.query_row(&format!("PRAGMA secure_delete = {secure}"), [], |_| Ok(()))?;
+    overwrite(connection, redact)?;
     connection.set_prepared_statement_cache_capacity(64);
     for (number, migration) in (0..).zip(MIGRATIONS).filter(|(n, _)| *n >= found) {
         let next: i64 = number + 1;
@@ -156,6 +155,12 @@ fn prepare(connection: &Connection, redact: bool) -> rusqlite::Result<i64> {
         ))?;
     }
     Ok(found)
+}
+
+/// Whether what is erased is overwritten with zeros.
+pub fn overwrite(connection: &Connection, is_wanted: bool) -> rusqlite::Result<()> {
+    let secure = if is_wanted { "ON" } else { "OFF" };
+    connection.query_row(&format!("PRAGMA secure_delete = {secure}"), [], |_| Ok(()))
 }
 
 /// The file is no sound database.

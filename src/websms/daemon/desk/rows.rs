@@ -2,7 +2,8 @@
 
 use crate::websms::choose;
 use crate::websms::config::{self, Style};
-use crate::websms::control::{Asked, Happened, Interface, Row};
+use crate::websms::control::{Asked, Delivery, Happened, Interface, Row};
+use crate::websms::delivery::{Leg, LegState};
 use crate::websms::segments;
 use crate::websms::spool::{History, Message, Request};
 
@@ -32,6 +33,21 @@ pub fn happened(of: History) -> Happened {
         at: of.at,
         what: of.what,
         detail: of.detail,
+    }
+}
+
+pub fn delivery(of: Leg) -> Delivery {
+    let (state, code) = match of.state {
+        LegState::Taken => ("taken", None),
+        LegState::Refused { code } => ("refused", Some(code)),
+        LegState::Waiting { .. } => ("waiting", None),
+        LegState::Sending { .. } => ("sending", None),
+    };
+    Delivery {
+        contact: of.contact,
+        state: state.to_owned(),
+        code,
+        tries: of.tries,
     }
 }
 

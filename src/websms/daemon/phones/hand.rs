@@ -89,6 +89,12 @@ pub async fn run(
                 let body = office.spool.read(move |reader| reader.get(id)).await;
                 let result = match (&mut ari, body) {
                     (None, _) => Err(unknown()),
+                    // Its text was erased when another phone had it: nobody is sent an empty one.
+                    (Some(_), Ok(Some(message)))
+                        if message.body.is_empty() && !message.state.is_open() =>
+                    {
+                        Err(AriError::NotThere)
+                    }
                     (Some(ari), Ok(Some(message))) => {
                         let text = Text {
                             to: &format!("pjsip:{contact}"),

@@ -20,6 +20,7 @@ use super::answer::Verdict;
 use super::fetch::Fetch;
 use super::plan::{Entrance, Plan};
 use super::protocol::{Asked, Protocol};
+use super::trial::test_of;
 use crate::sys::clock;
 use crate::websms::daemon::Office;
 use crate::websms::message::{Heard, Receipt, Received};
@@ -141,6 +142,9 @@ impl Counter {
         if sender != peer.ip().to_canonical() {
             asked.sender = sender.to_string();
         }
+        let test = test_of(&self.office, peer, &head);
+        // People who test an interface come from where they are, not from where the carrier is.
+        let sender = test.as_ref().map_or(sender, |test| test.sender);
         let door = plan.doors.find(sender, &head).map_err(|closed| {
             match (plan.closed > 0, plan.is_empty()) {
                 // It may be meant for the one that is closed; its carrier must not forget the message.
@@ -169,7 +173,8 @@ impl Counter {
         }
         self.verify(entrance, &request).await?;
         let heard = entrance.hear(&request)?;
-        self.act(entrance, heard).await
+        self.act(entrance, heard, test.is_some_and(|test| !test.deliver))
+            .await
     }
 
     async fn verify(&self, entrance: &Entrance, request: &Request<'_>) -> Result<(), Verdict> {
@@ -192,7 +197,12 @@ impl Counter {
             .map_err(|why| refused(why.to_string()))
     }
 
-    async fn act(&self, entrance: &Entrance, heard: Heard) -> Result<Verdict, Verdict> {
+    async fn act(
+        &self,
+        entrance: &Entrance,
+        heard: Heard,
+        is_test: bool,
+    ) -> Result<Verdict, Verdict> {
         let (messages, receipts) = match heard {
             Heard::Messages(messages) => (messages, Vec::new()),
             Heard::Receipts(receipts) => (Vec::new(), receipts),
@@ -210,11 +220,14 @@ impl Counter {
             (0, count) => Some(format!("{count} receipts")),
             (some, count) => Some(format!("{some} messages, {count} receipts")),
         };
-        let stored = timeout(SLOWEST_DISK, self.store(entrance, messages, receipts)).await;
+        let storing = self.store(entrance, messages, receipts, is_test);
+        let stored = timeout(SLOWEST_DISK, storing).await;
         match stored.unwrap_or(Err(SpoolError::Busy)) {
             Ok(is_new) => {
                 self.has_no_trouble();
-                let one = if is_new {
+                let one = if is_test {
+                    "a test; no phone gets it"
+                } else if is_new {
                     "a message"
                 } else {
                     "a message that was here already"
@@ -235,6 +248,7 @@ impl Counter {
         entrance: &Entrance,
         messages: Vec<Received>,
         receipts: Vec<Receipt>,
+        is_test: bool,
     ) -> Result<bool, SpoolError> {
         let now = clock::unix_millis();
         let mut is_new = false;
@@ -251,10 +265,14 @@ impl Counter {
                 received: now,
                 part: message.part,
             };
-            is_new |= self.office.spool.store(new).await?.is_new;
+            let stored = match is_test {
+                true => self.office.spool.store_test(new).await?,
+                false => self.office.spool.store(new).await?,
+            };
+            is_new |= stored.is_new;
         }
         for receipt in receipts {
-            let interface = entrance.name.clone();
+            let interface = entrance.sender.clone();
             self.office.spool.receipt(interface, receipt, now).await?;
         }
         Ok(is_new)
