@@ -3,3 +3,4 @@
 mod commands;
 mod erasing;
 mod receipts;
+mod webhook;

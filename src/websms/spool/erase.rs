@@ -43,6 +43,11 @@ pub fn step(
         .connection
         .prepare_cached("DELETE FROM receipt WHERE at < ?1")?;
     delete.execute([now.saturating_sub(limits.receipts)])?;
+    // Who asked is somebody's address, too.
+    let mut delete = book
+        .connection
+        .prepare_cached("DELETE FROM request WHERE at < ?1")?;
+    delete.execute([now.saturating_sub(history)])?;
     if limits.redact {
         erased = erased.max(redact(book, redacted, Id::first_of(stale))?);
     }
