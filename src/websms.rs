@@ -25,6 +25,7 @@ pub mod door;
 pub mod extract;
 pub mod hep;
 pub mod ini;
+pub mod media;
 pub mod message;
 pub mod number;
 pub mod outgoing;

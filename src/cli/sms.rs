@@ -16,7 +16,7 @@ use serde::Serialize;
 use self::client::AskError;
 use super::output::{Exit, Output};
 use crate::sys::{clock, terminal};
-use crate::websms::control::{Asked, Delivery, Happened, Reply, Request, Row, SOCKET};
+use crate::websms::control::{Asked, Delivery, Happened, Kept, Reply, Request, Row, SOCKET};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -208,12 +208,14 @@ impl Asking<'_> {
             message: Box<Row>,
             history: Vec<Happened>,
             deliveries: Vec<Delivery>,
+            media: Vec<Kept>,
         }
         let request = Request::Show { id: id.to_owned() };
         let Reply::Show {
             message,
             history,
             deliveries,
+            media,
         } = self.ask(&request)?
         else {
             return Err(AskError::Shape);
@@ -223,9 +225,15 @@ impl Asking<'_> {
                 message,
                 history,
                 deliveries,
+                media,
             });
         } else {
-            let text = table::message(&message, &history, &deliveries, &clock::local_offset);
+            let of = table::Life {
+                history: &history,
+                deliveries: &deliveries,
+                media: &media,
+            };
+            let text = table::message(&message, &of, &clock::local_offset);
             self.out.text(&text);
         }
         Ok(Exit::Ok)

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ini::{Ini, Key, Value};
+use super::media::Allow;
 use super::profile::Profile;
 use super::profiles::Profiles;
 use crate::autoban::cidr::Cidr;
@@ -107,6 +108,8 @@ pub struct Inbound {
     /// Any of them will do.
     pub verify_secrets: Vec<Secret>,
     pub public_url: Option<String>,
+    /// From where its media may be fetched.
+    pub media_allow: Allow,
 }
 
 impl Inbound {
@@ -225,6 +228,10 @@ pub struct Store {
     pub validity: Duration,
     /// Whether texts go as soon as nobody needs them.
     pub redact: bool,
+    /// Where the world finds what is kept of media; none: it stays with the carriers.
+    pub media_url: Option<String>,
+    /// Bytes of all media that are kept.
+    pub media_quota: u64,
 }
 
 impl Default for Store {
@@ -235,6 +242,8 @@ impl Default for Store {
             hold: days(7),
             validity: days(1),
             redact: false,
+            media_url: None,
+            media_quota: 1 << 30,
         }
     }
 }

@@ -31,6 +31,9 @@ pub struct HandedIn {
     /// What comes again with the same key is the same message.
     #[serde(default)]
     pub key: Option<String>,
+    /// Addresses of pictures, for a carrier that sends them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<String>,
 }
 
 /// Its text is nobody's business.
@@ -137,6 +140,8 @@ pub enum Reply {
         /// The phones that have had it or refused it.
         #[serde(default)]
         deliveries: Vec<Delivery>,
+        #[serde(default)]
+        media: Vec<Kept>,
     },
     /// The message is now in this state.
     Done {
@@ -224,6 +229,21 @@ pub struct Row {
 pub struct Happened {
     pub at: Moment,
     pub what: String,
+    pub detail: String,
+}
+
+/// One of a message's media.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Kept {
+    /// The carrier's address.
+    pub source: String,
+    /// `waiting`, `stored`, or `left` with the carrier.
+    pub state: String,
+    pub kind: Option<String>,
+    pub bytes: u64,
+    /// Ours.
+    pub link: Option<String>,
     pub detail: String,
 }
 

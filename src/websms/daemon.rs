@@ -7,6 +7,7 @@
 
 mod carriers;
 mod desk;
+mod media;
 mod office;
 mod phones;
 mod server;
@@ -93,6 +94,7 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
     ];
     let working = [
         tokio::spawn(phones::run(Arc::clone(&office))),
+        tokio::spawn(media::run(Arc::clone(&office))),
         tokio::spawn(Office::pass_news_on(Arc::clone(&office))),
     ];
     notify::send_surely("READY=1");

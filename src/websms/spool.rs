@@ -7,6 +7,7 @@
 mod book;
 mod erase;
 mod id;
+mod media;
 mod parts;
 mod reader;
 mod receipts;
@@ -26,6 +27,7 @@ use tokio::sync::{Notify, oneshot};
 use super::delivery::{DAY, HOUR, Leg, Moment, State};
 use super::message::{Part, Receipt};
 pub use id::{Id, NoId};
+pub use media::{Due, Media, MediaChange, MediaState};
 pub use reader::{Counts, Filter, History, Message, Reader};
 use writer::{Order, Writer};
 
@@ -380,6 +382,14 @@ impl Spool {
             answer,
         })
         .await
+    }
+
+    /// Writes down what became of a message's media.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn record_media(&self, change: MediaChange) -> Result<(), SpoolError> {
+        self.ask(|answer| Order::Media(change, answer)).await
     }
 
     /// Waits until messages were stored since the last call. For one caller.

@@ -133,6 +133,7 @@ const PURE: &[&str] = &[
     "websms/hep.rs",
     "websms/ini.rs",
     "websms/ini/value.rs",
+    "websms/media.rs",
     "websms/message.rs",
     "websms/number.rs",
     "websms/outgoing.rs",

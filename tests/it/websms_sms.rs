@@ -2,5 +2,6 @@
 
 mod commands;
 mod erasing;
+mod media;
 mod receipts;
 mod webhook;

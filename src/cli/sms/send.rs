@@ -36,6 +36,9 @@ pub struct SendArgs {
     /// How long it is followed, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "wait")]
     timeout: u64,
+    /// The address of a picture to go with it, where the carrier takes them; may be given again
+    #[arg(long, value_name = "URL")]
+    media: Vec<String>,
     /// The text; `-`: standard input
     #[arg(value_name = "TEXT", allow_hyphen_values = true)]
     text: String,
@@ -95,6 +98,7 @@ pub fn run(args: &SendArgs, socket: &Path, out: &Output) -> Result<Exit, AskErro
         body,
         index: args.interface.clone(),
         key: None,
+        media: args.media.clone(),
     });
     let Reply::Queued {
         id,

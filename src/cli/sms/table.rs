@@ -5,7 +5,7 @@
 
 use time::{OffsetDateTime, UtcOffset};
 
-use crate::websms::control::{Asked, Delivery, Happened, Row, Status};
+use crate::websms::control::{Asked, Delivery, Happened, Kept, Row, Status};
 
 /// The width when nobody knows that of the terminal.
 pub const WIDTH: usize = 120;
@@ -122,13 +122,21 @@ fn text_of(row: &Row) -> String {
     }
 }
 
+/// What is known of a message's way.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Life<'a> {
+    pub history: &'a [Happened],
+    pub deliveries: &'a [Delivery],
+    pub media: &'a [Kept],
+}
+
 /// One message, its text in full, and all that is known of its way.
-pub fn message(
-    row: &Row,
-    history: &[Happened],
-    deliveries: &[Delivery],
-    offset: Offset<'_>,
-) -> String {
+pub fn message(row: &Row, life: &Life<'_>, offset: Offset<'_>) -> String {
+    let Life {
+        history,
+        deliveries,
+        media,
+    } = *life;
     let by = |name: &str| match name {
         "" => "that without index".to_owned(),
         name => format!("[{}]", shown(name)),
@@ -160,8 +168,21 @@ pub fn message(
         .iter()
         .map(|(name, value)| format!("{name:<13} {value}\n"))
         .collect();
-    for address in &row.media {
+    for address in row.media.iter().filter(|_| media.is_empty()) {
         text.push_str(&format!("{:<13} {}\n", "media", shown(address)));
+    }
+    for of in media {
+        let place = of.link.as_deref().unwrap_or(&of.source);
+        let detail = match of.detail.as_str() {
+            "" => String::new(),
+            detail => format!(" ({})", shown(detail)),
+        };
+        text.push_str(&format!(
+            "{:<13} {}{detail}: {}\n",
+            "media",
+            shown(&of.state),
+            shown(place)
+        ));
     }
     text.push_str("\nTEXT\n");
     match row.body.is_empty() {
@@ -353,7 +374,11 @@ mod tests {
             happened(1_800_000_000_500, "accepted", "by [1], 1 segment of GSM-7"),
             happened(1_800_000_001_000, "delivered", ""),
         ];
-        insta::assert_snapshot!("outgoing", message(&sent, &history, &[], &utc));
+        let life = Life {
+            history: &history,
+            ..Life::default()
+        };
+        insta::assert_snapshot!("outgoing", message(&sent, &life, &utc));
         let phones = [
             Delivery {
                 contact: "alice/sip:alice@192.0.2.1:5060".to_owned(),
@@ -368,7 +393,20 @@ mod tests {
                 tries: 2,
             },
         ];
-        insta::assert_snapshot!("incoming", message(&row("Hej"), &[], &phones, &utc));
+        let media = [Kept {
+            source: "https://carrier.example/m/1".to_owned(),
+            state: "stored".to_owned(),
+            kind: Some("image/jpeg".to_owned()),
+            bytes: 1234,
+            link: Some("https://pbx.example.org/media/0123".to_owned()),
+            detail: "image/jpeg, 1234 bytes".to_owned(),
+        }];
+        let life = Life {
+            deliveries: &phones,
+            media: &media,
+            ..Life::default()
+        };
+        insta::assert_snapshot!("incoming", message(&row("Hej"), &life, &utc));
     }
 
     #[test]

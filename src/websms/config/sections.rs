@@ -95,6 +95,10 @@ impl<'a> Reader<'a> {
             redact: side
                 .read("redact", values::boolean)
                 .unwrap_or(default.redact),
+            media_url: side.read("media_url", values::address),
+            media_quota: side
+                .read("media_quota", values::size)
+                .unwrap_or(default.media_quota),
         }
     }
 

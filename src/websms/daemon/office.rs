@@ -32,6 +32,10 @@ pub struct Office {
     pub for_phones: Notify,
     /// There may be something new for carriers.
     pub for_carriers: Notify,
+    /// There may be media to be fetched.
+    pub for_media: Notify,
+    /// There may be files of messages that are gone.
+    pub to_sweep: Notify,
     /// What people order about messages to carriers.
     pub orders: mpsc::Sender<Order>,
     ordered: Mutex<Option<mpsc::Receiver<Order>>>,
@@ -59,6 +63,8 @@ impl Office {
             closing: watch::Sender::new(false),
             for_phones: Notify::new(),
             for_carriers: Notify::new(),
+            for_media: Notify::new(),
+            to_sweep: Notify::new(),
             orders,
             ordered: Mutex::new(Some(ordered)),
             agi: None,

@@ -12,6 +12,7 @@ mod answer;
 mod fetch;
 mod guests;
 mod line;
+mod media;
 mod plan;
 mod protocol;
 pub mod trial;
@@ -157,8 +158,16 @@ impl House {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(Peer(peer));
                 let answer = service.call(request).await;
-                seat.has_answer();
-                Ok(answer.unwrap_or_else(|never| match never {}))
+                let mut answer = answer.unwrap_or_else(|never| match never {});
+                match answer.extensions_mut().remove::<media::Lasting>() {
+                    None => seat.has_answer(),
+                    // It waits for the rest.
+                    Some(media::Lasting(end)) => drop(tokio::spawn(async move {
+                        let _ = end.acquire().await;
+                        seat.has_answer();
+                    })),
+                }
+                Ok::<_, io::Error>(answer)
             }
         });
         let mut builder = http1::Builder::new();

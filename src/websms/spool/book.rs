@@ -130,6 +130,10 @@ impl Book<'_> {
             new.direction.first().word(),
         ])?;
         self.memory.waiting += inserted as u64;
+        if inserted > 0 && new.direction == Direction::In && !new.media.is_empty() {
+            let number = self.connection.last_insert_rowid();
+            super::media::insert(self.connection, number, &new.media, new.received)?;
+        }
         Ok(inserted > 0)
     }
 
@@ -204,6 +208,9 @@ impl Book<'_> {
             redact,
             change.interface,
         ])?;
+        if redact {
+            super::media::redact(self.connection, of.number)?;
+        }
         if let Some(provider_id) = &change.provider_id {
             // A carrier that gives an id twice keeps the first message's receipts.
             let mut name = self.connection.prepare_cached(

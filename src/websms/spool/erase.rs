@@ -5,7 +5,7 @@
 use rusqlite::params;
 
 use super::book::Book;
-use super::{Id, SHORTEST_HISTORY, parts};
+use super::{Id, SHORTEST_HISTORY, media, parts};
 use crate::websms::delivery::Moment;
 
 /// Rows in one step.
@@ -50,6 +50,7 @@ pub fn step(
     delete.execute([now.saturating_sub(history)])?;
     if limits.redact {
         erased = erased.max(redact(book, redacted, Id::first_of(stale))?);
+        erased = erased.max(media::erase(book.connection, Id::first_of(stale), STEP)?);
     }
     Ok(Tended {
         has_new: made > 0,

@@ -90,6 +90,10 @@ impl Reader {
         Ok(Reader { connection, file })
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// The file was not replaced since.
     pub fn is_of(&self, path: &Path) -> bool {
         identity(path).is_ok_and(|file| file == self.file)

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::book::{Book, Done, Memory, Problem};
 use super::erase::{self, Tended};
+use super::media::{self, MediaChange};
 use super::schema::{self, Failure};
 use super::{Id, Limits, New, OpenError, Request, SpoolError, Stored, Tell, Transition};
 use crate::sys::clock;
@@ -38,6 +39,7 @@ pub enum Order {
     /// There are requests to be fetched.
     Requests,
     Tend(Moment, Option<Reply<bool>>),
+    Media(MediaChange, Reply<()>),
     /// All messages of a number, by its spellings.
     Erase(Vec<String>, Reply<u64>),
     /// How long messages are kept, in milliseconds, and whether texts are.
@@ -56,6 +58,7 @@ enum Outcome {
     Receipt(Result<Option<(Id, State)>, SpoolError>),
     Tended(Tended),
     Erased(u64),
+    Media,
     Kept,
     Nothing,
 }
@@ -360,7 +363,8 @@ impl Writer {
                     self.empty_log();
                     let _ = answer.send(Ok(count));
                 }
-                (Order::Keep { answer, .. }, Outcome::Kept) => {
+                (Order::Keep { answer, .. }, Outcome::Kept)
+                | (Order::Media(_, answer), Outcome::Media) => {
                     let _ = answer.send(Ok(()));
                 }
                 _ => {}
@@ -400,6 +404,10 @@ fn perform(
         Order::Tend(now, _) => Outcome::Tended(erase::step(book, redacted, *now)?),
         Order::Erase(names, _) => Outcome::Erased(erase::number(book, names)?),
         Order::Keep { .. } => Outcome::Kept,
+        Order::Media(change, _) => {
+            media::change(book.connection, change)?;
+            Outcome::Media
+        }
         Order::Requests | Order::Close => Outcome::Nothing,
     })
 }
@@ -424,7 +432,9 @@ fn refuse(orders: &mut Vec<Order>, error: &SpoolError) {
             Order::Receipt { answer, .. } => drop(answer.send(Err(error.clone()))),
             Order::Tend(_, Some(answer)) => drop(answer.send(Err(error.clone()))),
             Order::Erase(_, answer) => drop(answer.send(Err(error.clone()))),
-            Order::Keep { answer, .. } => drop(answer.send(Err(error.clone()))),
+            Order::Keep { answer, .. } | Order::Media(_, answer) => {
+                drop(answer.send(Err(error.clone())));
+            }
             Order::Tend(_, None) | Order::Requests | Order::Close => {}
         }
     }

@@ -138,6 +138,9 @@ fn a_message_that_is_sent_is_followed() {
     let id = text(&out.stdout);
     let shown = bridge.sms_json(0, &["show", id.trim()]);
     assert_eq!(shown["message"]["body"], "two\nlines");
+    let picture = bridge.sms(&[&ends[..], &["--media", "https://x.example/1", "x"]].concat());
+    assert_eq!(picture.status.code(), Some(1));
+    assert!(text(&picture.stderr).contains("sends no pictures"));
     let unknown = bridge.sms(&[&ends[..], &["--interface", "9", "x"]].concat());
     assert_eq!(unknown.status.code(), Some(1));
     assert!(text(&unknown.stderr).contains("no interface [9]"));

@@ -168,15 +168,23 @@ async fn show(office: &Office, id: &str) -> Result<Reply, Reply> {
     let found = office.spool.read(move |reader| {
         let message = reader.get(id)?;
         message
-            .map(|message| Ok((message, reader.history(id)?, reader.legs(id)?)))
+            .map(|message| {
+                let (history, legs) = (reader.history(id)?, reader.legs(id)?);
+                Ok((message, history, legs, reader.media(id)?))
+            })
             .transpose()
     });
     let found = found.await.map_err(|error| failed(&error))?;
-    let (message, history, legs) = found.ok_or_else(|| failed(&SpoolError::Unknown(id)))?;
+    let (message, history, legs, media) = found.ok_or_else(|| failed(&SpoolError::Unknown(id)))?;
     Ok(Reply::Show {
         message: Box::new(rows::message(message)),
         history: history.into_iter().map(rows::happened).collect(),
         deliveries: legs.into_iter().map(rows::delivery).collect(),
+        media: {
+            let config = office.config();
+            let url = config.store.media_url.as_deref();
+            media.into_iter().map(|of| rows::media(of, url)).collect()
+        },
     })
 }
 
@@ -251,6 +259,8 @@ async fn erase(office: &Office, number: &str, dry: bool) -> Result<Reply, Reply>
     }
     let erased = office.spool.erase(names).await;
     let messages = erased.map_err(|error| failed(&error))?;
+    // Its files go before the answer.
+    crate::websms::daemon::media::sweep(office).await;
     say(
         NOTICE,
         &format!("{messages} messages of one number were erased by order"),

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::super::Office;
+use super::super::media::links;
 use super::dialplan;
 use crate::asterisk::ari::{Ari, AriError, Door, Text};
 use crate::websms::config::AstQueue;
 use crate::websms::hep::TOKEN_HEADER;
-use crate::websms::spool::Id;
+use crate::websms::media::with_links;
+use crate::websms::spool::{Id, Message, SpoolError};
 
 /// What is to be handed over, or asked.
 #[derive(Debug)]
@@ -86,8 +88,8 @@ pub async fn run(
                 contact,
                 from,
             } => {
-                let body = office.spool.read(move |reader| reader.get(id)).await;
-                let result = match (&mut ari, body) {
+                let found = whole(&office, id).await;
+                let result = match (&mut ari, found) {
                     (None, _) => Err(unknown()),
                     // Its text was erased when another phone had it: nobody is sent an empty one.
                     (Some(_), Ok(Some(message)))
@@ -116,11 +118,32 @@ pub async fn run(
     }
 }
 
+/// A message as phones get it: with the links of its media below its text.
+async fn whole(office: &Office, id: Id) -> Result<Option<Message>, SpoolError> {
+    let read = office.spool.read(move |reader| {
+        let message = reader.get(id)?;
+        message
+            .map(|message| {
+                let kept = match message.media.is_empty() {
+                    true => Vec::new(),
+                    false => reader.media(id)?,
+                };
+                Ok((message, kept))
+            })
+            .transpose()
+    });
+    let found = read.await?;
+    Ok(found.map(|(mut message, kept)| {
+        let links = links(&office.config(), &kept, &message.media);
+        message.body = with_links(&message.body, &links);
+        message
+    }))
+}
+
 /// Writes a message's call files.
 async fn file(office: &Office, id: Id, queue: &AstQueue, joins: bool) -> Result<(), AriError> {
     let outgoing = office.paths.at(&queue.outgoingdir);
-    let found = office.spool.read(move |reader| reader.get(id)).await;
-    let Ok(Some(message)) = found else {
+    let Ok(Some(message)) = whole(office, id).await else {
         return Err(AriError::NotThere);
     };
     let Some(files) = dialplan::call_files(&message, queue, joins) else {

@@ -101,6 +101,8 @@ pub struct Lines {
     parked: Vec<Parked>,
     numbers: HashMap<String, Known>,
     endpoints: HashMap<String, Known>,
+    /// Messages that are not to go yet, and those behind them with them: their media are being fetched.
+    kept: HashSet<Id>,
     /// Somebody is there who answers questions.
     is_connected: bool,
 }
@@ -136,16 +138,59 @@ impl Lines {
         deeds
     }
 
+    /// Keeps a message back that is to be added, until it is released.
+    pub fn keep_back(&mut self, id: Id) {
+        self.kept.insert(id);
+    }
+
+    /// The messages that are kept back.
+    pub fn kept_back(&self) -> Vec<Id> {
+        self.kept.iter().copied().collect()
+    }
+
+    /// Lets messages go.
+    pub fn release(&mut self, ids: &[Id], now: Moment) -> Vec<Deed> {
+        let mut deeds = Vec::new();
+        for id in ids {
+            self.kept.remove(id);
+        }
+        self.unpark(now, &mut deeds);
+        deeds
+    }
+
+    /// One that is not on its way yet is taken back.
+    fn cancel_parked(&mut self, id: Id, now: Moment) -> Vec<Deed> {
+        let mut deeds = Vec::new();
+        let Some(at) = self.parked.iter().position(|parked| parked.id == id) else {
+            return deeds;
+        };
+        let mut parked = self.parked.remove(at);
+        parked.message.step(Event::Cancel, now);
+        self.kept.remove(&id);
+        deeds.push(Deed::Write {
+            id,
+            state: parked.message.state(),
+            is_new: true,
+            legs: Vec::new(),
+            endpoint: None,
+            to: parked.to,
+            next: None,
+        });
+        self.unpark(now, &mut deeds);
+        deeds
+    }
+
     /// Brings the messages that wait for nothing more to their lines, in order.
     fn unpark(&mut self, now: Moment, deeds: &mut Vec<Deed>) {
         let mut behind: HashSet<(String, String)> = HashSet::new();
         for parked in std::mem::take(&mut self.parked) {
             let names = (parked.from.clone(), parked.to.clone());
             let is_first = !behind.contains(&names);
+            let may_go = is_first && !self.kept.contains(&parked.id);
             let number = match self.by_names.get(&names) {
+                _ if !may_go => None,
                 Some(number) => Some(*number),
-                None if is_first => self.begin(&names, now, deeds),
-                None => None,
+                None => self.begin(&names, now, deeds),
             };
             let Some(number) = number else {
                 behind.insert(names);
@@ -413,6 +458,9 @@ impl Lines {
     /// Something happened to one message.
     pub fn step(&mut self, id: Id, event: Event, now: Moment) -> Vec<Deed> {
         let mut deeds = Vec::new();
+        if event == Event::Cancel && !self.by_message.contains_key(&id) {
+            return self.cancel_parked(id, now);
+        }
         if let Some(number) = self.by_message.get(&id).copied() {
             let code = match &event {
                 Event::Answered { code, .. } => Some(*code),

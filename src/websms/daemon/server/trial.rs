@@ -191,7 +191,6 @@ pub fn replay(
             }
         }
         None => {
-            let config = Arc::clone(&plan.config);
             let takes = |entrance: &&Arc<Entrance>| entrance.inbound.takes(&draft.target);
             let entrance = plan.entrances().find(takes);
             steps.push(Checked {
@@ -199,7 +198,6 @@ pub fn replay(
                 passed: None,
                 detail: "no address is given; hint: --peer ADDRESS".to_owned(),
             });
-            drop(config);
             entrance.map_or(IpAddr::from(Ipv4Addr::LOCALHOST), |entrance| {
                 entrance.address()
             })

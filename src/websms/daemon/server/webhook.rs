@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::State;
+use axum::http::Method;
 use axum::http::request::Parts;
 use axum::response::Response;
 use tokio::time::timeout;
@@ -23,6 +24,7 @@ use super::protocol::{Asked, Protocol};
 use super::trial::test_of;
 use crate::sys::clock;
 use crate::websms::daemon::Office;
+use crate::websms::media::token_of;
 use crate::websms::message::{Heard, Receipt, Received};
 use crate::websms::request::{LARGEST_BODY, Request};
 use crate::websms::source;
@@ -305,6 +307,11 @@ pub async fn take(
     let Some(Peer(peer)) = parts.extensions.get::<Peer>().copied() else {
         return Verdict::later(1, "nobody knows who asks").response();
     };
+    if let Some(token) = token_of(parts.uri.path())
+        && (parts.method == Method::GET || parts.method == Method::HEAD)
+    {
+        return super::media::serve(&counter.office, &parts.method, token).await;
+    }
     let headers: Vec<(&str, &str)> = parts
         .headers
         .iter()
