@@ -155,7 +155,7 @@ pub enum Reply {
         messages: u64,
     },
     /// What each step made of a webhook.
-    Trial(Trial),
+    Trial(Box<Trial>),
     Refused {
         reason: String,
         #[serde(default)]

@@ -378,7 +378,10 @@ mod tests {
         }
         let ours = link("https://pbx.example.org/", &token);
         assert_eq!(ours, format!("https://pbx.example.org/media/{token}"));
-        assert_eq!(with_links("Hej", &[ours.clone()]), format!("Hej\n{ours}"));
+        assert_eq!(
+            with_links("Hej", std::slice::from_ref(&ours)),
+            format!("Hej\n{ours}")
+        );
         assert_eq!(with_links("", &["a".to_owned(), "b".to_owned()]), "a\nb");
         assert_eq!(with_links("Hej", &[]), "Hej");
     }

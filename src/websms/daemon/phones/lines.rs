@@ -595,3 +595,58 @@ fn oldest(
     names.sort_by_key(|name| age(name));
     names.into_iter().take(most).cloned().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::websms::delivery::Terms;
+
+    const NOW: Moment = 1_800_000_000_000;
+
+    fn add(lines: &mut Lines, id: Id, from: &str) -> Vec<Id> {
+        let pair = (from.to_owned(), "+469".to_owned());
+        let life = Incoming::new(&Terms::default(), NOW);
+        written(lines.add(id, pair, life, State::Received, NOW))
+    }
+
+    fn written(deeds: Vec<Deed>) -> Vec<Id> {
+        let writes = deeds.into_iter().filter_map(|deed| match deed {
+            Deed::Write { id, .. } => Some(id),
+            _ => None,
+        });
+        let mut ids: Vec<Id> = writes.collect();
+        ids.dedup();
+        ids
+    }
+
+    #[test]
+    fn what_is_kept_back_holds_up_its_own_pair_and_nobody_else() {
+        let [first, kept, behind, other] = [1, 2, 3, 4].map(|n| Id::first_of(NOW + n));
+        let mut lines = Lines::default();
+        // A pair that has a line already waits all the same.
+        assert_eq!(add(&mut lines, first, "+461"), [first]);
+        lines.keep_back(kept);
+        assert_eq!(add(&mut lines, kept, "+461"), []);
+        assert_eq!(add(&mut lines, behind, "+461"), []);
+        assert_eq!(add(&mut lines, other, "+462"), [other]);
+        assert!(lines.has(kept) && lines.has(behind));
+        assert_eq!(written(lines.release(&[], NOW)), []);
+        assert_eq!(lines.kept_back(), [kept]);
+        assert_eq!(written(lines.release(&[kept], NOW)), [kept, behind]);
+        assert_eq!(lines.kept_back(), []);
+    }
+
+    #[test]
+    fn what_is_kept_back_can_be_taken_back() {
+        let [kept, behind] = [1, 2].map(|n| Id::first_of(NOW + n));
+        let mut lines = Lines::default();
+        lines.keep_back(kept);
+        assert_eq!(add(&mut lines, kept, "+461"), []);
+        assert_eq!(add(&mut lines, behind, "+461"), []);
+        let deeds = lines.step(kept, Event::Cancel, NOW);
+        let is_cancelled = |deed: &Deed| matches!(deed, Deed::Write { id, state: State::Cancelled, .. } if *id == kept);
+        assert!(deeds.first().is_some_and(is_cancelled), "{deeds:?}");
+        assert_eq!(written(deeds), [kept, behind]);
+        assert!(!lines.has(kept));
+    }
+}

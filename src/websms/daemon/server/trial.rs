@@ -114,7 +114,7 @@ pub async fn run(
             passed: Some(false),
             detail: "WebSMS does not listen to carriers; hint: set WEBSMSD_PORT".to_owned(),
         });
-        return Ok(Reply::Trial(trial));
+        return Ok(Reply::Trial(Box::new(trial)));
     };
     office.tests.add(&ticket, test);
     draft.headers.push((TICKET.to_owned(), ticket.clone()));
@@ -157,7 +157,7 @@ pub async fn run(
             });
         }
     }
-    Ok(Reply::Trial(trial))
+    Ok(Reply::Trial(Box::new(trial)))
 }
 
 /// Judges a request that was written down.
@@ -183,10 +183,10 @@ pub fn replay(
                 }
                 Err(unknown) => {
                     steps.push(failed("sender", unknown.to_string()));
-                    return Ok(Reply::Trial(Trial {
+                    return Ok(Reply::Trial(Box::new(Trial {
                         steps,
                         ..Trial::default()
-                    }));
+                    })));
                 }
             }
         }
@@ -206,11 +206,11 @@ pub fn replay(
     steps.extend(judge(&plan, sender, &draft, now, None));
     let head = draft.head();
     let door = plan.doors.find(sender, &draft.request(&head)).ok();
-    Ok(Reply::Trial(Trial {
+    Ok(Reply::Trial(Box::new(Trial {
         interface: door.map(|door| door.interface.clone()),
         steps,
         answer: None,
-    }))
+    })))
 }
 
 fn chosen<'a>(plan: &'a Plan, interface: Option<&str>) -> Result<&'a Arc<Entrance>, Reply> {
