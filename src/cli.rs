@@ -13,6 +13,8 @@ pub mod reach;
 pub mod reexec;
 pub mod reload_units;
 pub mod service;
+#[cfg(feature = "services")]
+pub mod sms;
 pub mod status;
 pub mod sv;
 pub mod top;
@@ -95,6 +97,9 @@ enum Command {
     /// Text messages between carriers and phones; also under the name `websms`
     #[cfg(feature = "services")]
     Websms(websms::WebsmsArgs),
+    /// List, show, send and erase text messages, and test a carrier's webhook
+    #[cfg(feature = "services")]
+    Sms(sms::SmsArgs),
     /// Print the reference of the environment variables, in Markdown
     #[command(hide = true)]
     Variables,
@@ -180,6 +185,8 @@ pub fn run() -> ExitCode {
         Command::Autoban(args) => autoban::run(&args),
         #[cfg(feature = "services")]
         Command::Websms(args) => websms::run(&args),
+        #[cfg(feature = "services")]
+        Command::Sms(args) => sms::run(&args),
         Command::Variables => {
             output::Output::new(false).text(&registry::markdown());
             ExitCode::SUCCESS

@@ -6,6 +6,7 @@
 //! say whether the request was sent. Invariant: no error shows more of an address than [`Address`] does.
 
 pub mod address;
+pub mod download;
 
 use std::error::Error;
 use std::fmt;

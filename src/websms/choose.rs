@@ -86,14 +86,14 @@ pub fn find<'a>(config: &'a Config, name: &str) -> Option<&'a Interface> {
 /// # Errors
 /// If there is none, or nothing of it could be sent.
 pub fn accept<'a>(config: &'a Config, message: &HandedIn) -> Result<Accepted<'a>, Refusal> {
-    if message.body.is_empty() {
+    if message.body.is_empty() && message.media.is_empty() {
         return Err(Refusal::Empty);
     }
     let sent = Sent {
         to: message.to.trim().to_owned(),
         from: bare(&message.from).to_owned(),
         body: message.body.clone(),
-        media: Vec::new(),
+        media: message.media.clone(),
     };
     let interface = choose(config, message.index.as_deref(), &sent.from)?;
     // Only whether it can be written: its id is still to come.

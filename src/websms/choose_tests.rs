@@ -21,6 +21,7 @@ fn message(from: &str, index: &str) -> HandedIn {
         body: "text".to_owned(),
         index: Some(index.to_owned()),
         key: None,
+        media: Vec::new(),
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ini::{Ini, Key, Value};
+use super::media::Allow;
 use super::profile::Profile;
 use super::profiles::Profiles;
 use crate::autoban::cidr::Cidr;
@@ -107,6 +108,8 @@ pub struct Inbound {
     /// Any of them will do.
     pub verify_secrets: Vec<Secret>,
     pub public_url: Option<String>,
+    /// From where its media may be fetched.
+    pub media_allow: Allow,
 }
 
 impl Inbound {
@@ -223,6 +226,12 @@ pub struct Store {
     pub retention: Duration,
     pub hold: Duration,
     pub validity: Duration,
+    /// Whether texts go as soon as nobody needs them.
+    pub redact: bool,
+    /// Where the world finds what is kept of media; none: it stays with the carriers.
+    pub media_url: Option<String>,
+    /// Bytes of all media that are kept.
+    pub media_quota: u64,
 }
 
 impl Default for Store {
@@ -232,6 +241,9 @@ impl Default for Store {
             retention: days(30),
             hold: days(7),
             validity: days(1),
+            redact: false,
+            media_url: None,
+            media_quota: 1 << 30,
         }
     }
 }

@@ -13,8 +13,10 @@ pub const SCHEMA: u32 = 1;
 /// Where the daemon listens, below the appliance's root.
 pub const SOCKET: &str = "run/websms/control.sock";
 
-/// The longest line of a request, in bytes.
+/// The longest message that is handed in, as a line, in bytes.
 pub const LONGEST: u64 = 64 * 1024;
+/// The longest line of a request: a webhook that is replayed is one.
+pub const LONGEST_LINE: u64 = 512 * 1024;
 
 /// A message for a carrier, as a program hands it in.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +31,9 @@ pub struct HandedIn {
     /// What comes again with the same key is the same message.
     #[serde(default)]
     pub key: Option<String>,
+    /// Addresses of pictures, for a carrier that sends them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub media: Vec<String>,
 }
 
 /// Its text is nobody's business.
@@ -81,6 +86,36 @@ pub enum Request {
         #[serde(default)]
         limit: Option<u32>,
     },
+    /// Forget all messages from and to a number, or count them.
+    Erase {
+        number: String,
+        /// Only count.
+        #[serde(default)]
+        dry: bool,
+    },
+    /// Send ourselves a webhook as the interface's carrier would.
+    TestWebhook {
+        /// Of the interface; none: the only one that receives.
+        #[serde(default)]
+        interface: Option<String>,
+        /// For whom; none: the interface's number.
+        #[serde(default)]
+        to: Option<String>,
+        /// The message goes on to the phones.
+        #[serde(default)]
+        deliver: bool,
+    },
+    /// Judge a webhook that was written down, without any effect.
+    Replay {
+        /// Head and body as they came, in base64.
+        request: String,
+        /// From this address; none: any that the interface lets in.
+        #[serde(default)]
+        peer: Option<std::net::IpAddr>,
+        /// As if it came at this second since 1970.
+        #[serde(default)]
+        at: Option<u64>,
+    },
 }
 
 /// The answer to one request.
@@ -102,6 +137,11 @@ pub enum Reply {
     Show {
         message: Box<Row>,
         history: Vec<Happened>,
+        /// The phones that have had it or refused it.
+        #[serde(default)]
+        deliveries: Vec<Delivery>,
+        #[serde(default)]
+        media: Vec<Kept>,
     },
     /// The message is now in this state.
     Done {
@@ -110,6 +150,12 @@ pub enum Reply {
     Requests {
         requests: Vec<Asked>,
     },
+    /// So many messages were erased, or would be.
+    Erased {
+        messages: u64,
+    },
+    /// What each step made of a webhook.
+    Trial(Box<Trial>),
     Refused {
         reason: String,
         #[serde(default)]
@@ -184,6 +230,65 @@ pub struct Happened {
     pub at: Moment,
     pub what: String,
     pub detail: String,
+}
+
+/// One of a message's media.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Kept {
+    /// The carrier's address.
+    pub source: String,
+    /// `waiting`, `stored`, or `left` with the carrier.
+    pub state: String,
+    pub kind: Option<String>,
+    pub bytes: u64,
+    /// Ours.
+    pub link: Option<String>,
+    pub detail: String,
+}
+
+/// How a webhook fared that people sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Trial {
+    pub interface: Option<String>,
+    /// In their order; the first that failed is the last.
+    pub steps: Vec<Checked>,
+    /// What the listener answered, if it was asked.
+    pub answer: Option<Answered>,
+}
+
+/// One step of the way of a webhook.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Checked {
+    pub step: String,
+    /// None: it could not be tested.
+    pub passed: Option<bool>,
+    pub detail: String,
+}
+
+/// An answer of the listener.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Answered {
+    pub at: String,
+    pub status: u16,
+    pub body: String,
+    /// Why, as it stands among the requests.
+    pub reason: String,
+}
+
+/// What became of a phone's copy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Delivery {
+    pub contact: String,
+    /// `taken` or `refused`.
+    pub state: String,
+    /// The phone's response that refused it.
+    pub code: Option<u16>,
+    pub tries: u32,
 }
 
 /// A carrier's request and what was made of it.

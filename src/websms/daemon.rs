@@ -7,6 +7,7 @@
 
 mod carriers;
 mod desk;
+mod media;
 mod office;
 mod phones;
 mod server;
@@ -82,6 +83,8 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
     office.agi = options.agi;
     let office = Arc::new(office);
     let doors = server::open(options).map_err(cannot("listen"))?;
+    let listeners = doors.iter().filter_map(|door| door.local_addr().ok());
+    let _ = office.listeners.set(listeners.collect());
     let desk = desk::open(&office).map_err(cannot("listen on the control socket"))?;
     let mut serving = vec![
         tokio::spawn(server::serve(doors, Arc::clone(&office))),
@@ -91,6 +94,7 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
     ];
     let working = [
         tokio::spawn(phones::run(Arc::clone(&office))),
+        tokio::spawn(media::run(Arc::clone(&office))),
         tokio::spawn(Office::pass_news_on(Arc::clone(&office))),
     ];
     notify::send_surely("READY=1");
@@ -104,7 +108,11 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
             _ = interrupt.recv() => break,
             _ = hangup.recv() => {
                 notify::send("RELOADING=1");
-                office.reconfigure(setup::read(&options.paths));
+                let config = setup::read(&options.paths);
+                let (history, redact) = (setup::history(&config), config.store.redact);
+                office.reconfigure(config);
+                // A spool that takes no order has told so, and takes the next.
+                let _ = office.spool.keep(history, redact).await;
                 say(NOTICE, "websms.conf was read again");
                 notify::send("READY=1");
                 pulse.reset_immediately();

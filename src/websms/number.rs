@@ -36,6 +36,19 @@ pub fn checked(text: &str) -> Result<&str, NoNumber> {
     }
 }
 
+/// The ways in which carriers write this number with its country: with `+`, with `00`, and without either. A name is written in
+/// one way.
+#[must_use]
+pub fn spellings(text: &str) -> Vec<String> {
+    let bare = text.strip_prefix('+').or_else(|| text.strip_prefix("00"));
+    let bare = bare.unwrap_or(text);
+    let is_number = bare.len() > 6 && bare.bytes().all(|b| b.is_ascii_digit());
+    match is_number && !bare.starts_with('0') {
+        true => vec![bare.to_owned(), format!("+{bare}"), format!("00{bare}")],
+        false => vec![text.to_owned()],
+    }
+}
+
 /// Writes a number in a form. `country` is the calling code of a number without one, in digits: `46`. A name, such as an
 /// alphanumeric sender, is left as it is by every form but that of the North American plan, and so is a short code.
 ///

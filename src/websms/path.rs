@@ -64,6 +64,11 @@ impl Path {
         }
     }
 
+    /// Puts a value here, and makes the branches that lead here. Of several places it is the first.
+    pub fn put(&self, document: &mut Document, value: Document) {
+        put(&self.0, document, value);
+    }
+
     /// The value itself, to open it in its place. Paths of several values have no such place.
     pub fn place<'d>(&self, document: &'d mut Document) -> Option<&'d mut Document> {
         self.0.iter().try_fold(document, |node, step| match step {
@@ -71,6 +76,45 @@ impl Path {
             Step::Item(index) => node.at_mut(*index),
             Step::Numbered(_) | Step::Each => None,
         })
+    }
+}
+
+fn put(steps: &[Step], node: &mut Document, value: Document) {
+    match steps.split_first() {
+        None => *node = value,
+        Some((Step::Name(name), rest)) => put_member(node, name, rest, value),
+        Some((Step::Numbered(name), rest)) => put_member(node, &format!("{name}0"), rest, value),
+        Some((Step::Item(index), rest)) => put_item(node, *index, rest, value),
+        Some((Step::Each, rest)) => put_item(node, 0, rest, value),
+    }
+}
+
+fn put_member(node: &mut Document, name: &str, rest: &[Step], value: Document) {
+    if node.get(name).is_none() {
+        if !matches!(node, Document::Object(_)) {
+            *node = Document::Object(Vec::new());
+        }
+        if let Document::Object(members) = node {
+            members.push((name.to_owned(), Document::Null));
+        }
+    }
+    if let Some(member) = node.get_mut(name) {
+        put(rest, member, value);
+    }
+}
+
+fn put_item(node: &mut Document, index: usize, rest: &[Step], value: Document) {
+    if !matches!(node, Document::Array(_)) {
+        *node = Document::Array(Vec::new());
+    }
+    if let Document::Array(items) = node
+        && index < MOST_NUMBERED
+        && items.len() <= index
+    {
+        items.resize(index + 1, Document::Null);
+    }
+    if let Some(item) = node.at_mut(index) {
+        put(rest, item, value);
     }
 }
 

@@ -42,6 +42,10 @@ pub struct Incoming {
     pub id: Vec<String>,
     /// Paths of addresses of media; `media[*].url` names all of an array, `MediaUrl#` all of MediaUrl0, MediaUrl1, ...
     pub media: Vec<String>,
+    /// How media are asked for: with `auth_user` and `auth_secret`, at `media-hosts` and by TLS alone.
+    pub media_auth: MediaAuth,
+    /// The carrier's own hosts, with a port that is none of the scheme's.
+    pub media_hosts: Vec<String>,
     pub decode: Decode,
     pub part: Option<PartRule>,
     /// The form in which the carrier writes numbers; what it wrote is kept as it is.
@@ -73,6 +77,16 @@ pub struct Condition {
     /// One of these; without it the path must merely be there.
     #[serde(rename = "is", default)]
     pub values: Vec<String>,
+}
+
+/// How we prove who we are where media are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MediaAuth {
+    #[default]
+    None,
+    Basic,
+    Bearer,
 }
 
 /// What must be undone in the text.

@@ -218,6 +218,165 @@ mod tests {
         }
     }
 
+    /// The carriers' own words for what became of a message, as their documents list them, and what each means here. The first
+    /// is that of the sample.
+    const RECEIPTS: &[(&str, &[(&str, &str)])] = &[
+        (
+            "46elks",
+            &[
+                ("delivered", "delivered"),
+                ("sent", "sent"),
+                ("created", "accepted"),
+                ("failed", "failed"),
+            ],
+        ),
+        (
+            "bandwidth",
+            &[
+                ("message-failed", "failed"),
+                ("message-delivered", "delivered"),
+                ("message-sending", "sent"),
+            ],
+        ),
+        (
+            "plivo",
+            &[
+                ("undelivered", "failed"),
+                ("queued", "accepted"),
+                ("sent", "sent"),
+                ("delivered", "delivered"),
+                ("read", "delivered"),
+                ("failed", "failed"),
+            ],
+        ),
+        (
+            "signalwire",
+            &[
+                ("delivered", "delivered"),
+                ("queued", "accepted"),
+                ("sending", "accepted"),
+                ("sent", "sent"),
+                ("undelivered", "failed"),
+                ("failed", "failed"),
+            ],
+        ),
+        (
+            "sinch",
+            &[
+                ("Delivered", "delivered"),
+                ("Queued", "accepted"),
+                ("Dispatched", "sent"),
+                ("Aborted", "failed"),
+                ("Cancelled", "failed"),
+                ("Rejected", "failed"),
+                ("Deleted", "failed"),
+                ("Failed", "failed"),
+                ("Expired", "failed"),
+                ("Unknown", ""),
+            ],
+        ),
+        (
+            "telnyx",
+            &[
+                ("delivery_failed", "failed"),
+                ("queued", "accepted"),
+                ("sending", "accepted"),
+                ("sent", "sent"),
+                ("delivered", "delivered"),
+                ("delivery_unconfirmed", "sent"),
+                ("sending_failed", "failed"),
+            ],
+        ),
+        (
+            "twilio",
+            &[
+                ("undelivered", "failed"),
+                ("accepted", "accepted"),
+                ("scheduled", "accepted"),
+                ("queued", "accepted"),
+                ("sending", "accepted"),
+                ("sent", "sent"),
+                ("delivered", "delivered"),
+                ("read", "delivered"),
+                ("failed", "failed"),
+                ("canceled", "failed"),
+                ("partially_delivered", ""),
+            ],
+        ),
+        (
+            "vonage-messages",
+            &[
+                ("rejected", "failed"),
+                ("submitted", "sent"),
+                ("delivered", "delivered"),
+                ("read", "delivered"),
+                ("undeliverable", "failed"),
+            ],
+        ),
+        (
+            "vonage-sms",
+            &[
+                ("expired", "failed"),
+                ("accepted", "accepted"),
+                ("buffered", "accepted"),
+                ("delivered", "delivered"),
+                ("failed", "failed"),
+                ("rejected", "failed"),
+                ("unknown", ""),
+            ],
+        ),
+    ];
+
+    #[test]
+    fn each_word_of_a_carriers_receipts_has_its_common_state() {
+        use crate::websms::extract::Hearing;
+        use crate::websms::message::Heard;
+        use crate::websms::request::Request;
+        let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/websms");
+        let with_receipts = SHIPPED.iter().map(|(name, _)| *name);
+        let with_receipts: Vec<&str> = with_receipts
+            .filter(|name| all().get(name).unwrap().receipt.is_some())
+            .collect();
+        let tested: Vec<&str> = RECEIPTS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(tested, with_receipts);
+        for (name, words) in RECEIPTS {
+            let profile = all().get(name).unwrap();
+            let hearing = Hearing::new(&profile.incoming, profile.receipt.as_ref()).unwrap();
+            let text = std::fs::read_to_string(samples.join(format!("{name}-receipt.json")));
+            let sample: Json = serde_json::from_str(&text.unwrap()).unwrap();
+            let kind = sample["headers"]["Content-Type"].as_str().unwrap_or("");
+            let own = words[0].0;
+            for (word, state) in *words {
+                // Its own field has the name of another word in one of them.
+                let put = |text: &str| {
+                    let text = text.replace(&format!("={own}"), &format!("={word}"));
+                    text.replace(&format!("\"{own}\""), &format!("\"{word}\""))
+                };
+                let (target, body) = (
+                    put(sample["url"].as_str().unwrap()),
+                    put(sample["body"].as_str().unwrap()),
+                );
+                let heard = hearing.hear(&Request {
+                    method: sample["method"].as_str().unwrap(),
+                    target: &target,
+                    headers: &[("Content-Type", kind)],
+                    body: body.as_bytes(),
+                });
+                let heard = heard.unwrap_or_else(|e| panic!("{name} {word}: {e}"));
+                match (&heard, *state) {
+                    (Heard::Nothing, "") => {}
+                    (Heard::Receipts(all), state) => {
+                        assert_eq!(all.len(), 1, "{name} {word}");
+                        let found = serde_json::to_value(all[0].state).unwrap();
+                        assert_eq!(found, state, "{name} {word}");
+                        assert_eq!(sample["expect"]["receipt"]["id"], all[0].id, "{name}");
+                    }
+                    _ => panic!("{name} {word}: {heard:?}"),
+                }
+            }
+        }
+    }
+
     #[test]
     fn parameters_are_what_the_templates_name() {
         let needed = |name: &str| parameters(all().get(name).unwrap().outgoing.as_ref().unwrap());

@@ -7,6 +7,7 @@
 mod book;
 mod erase;
 mod id;
+mod media;
 mod parts;
 mod reader;
 mod receipts;
@@ -26,6 +27,7 @@ use tokio::sync::{Notify, oneshot};
 use super::delivery::{DAY, HOUR, Leg, Moment, State};
 use super::message::{Part, Receipt};
 pub use id::{Id, NoId};
+pub use media::{Due, Media, MediaChange, MediaState};
 pub use reader::{Counts, Filter, History, Message, Reader};
 use writer::{Order, Writer};
 
@@ -297,6 +299,14 @@ impl Spool {
         self.ask(|answer| Order::Store(message, answer)).await
     }
 
+    /// Stores a message at rest, as one that was taken back: nobody delivers it.
+    ///
+    /// # Errors
+    /// If it is not on disk.
+    pub async fn store_test(&self, message: New) -> Result<Stored, SpoolError> {
+        self.ask(|answer| Order::StoreTest(message, answer)).await
+    }
+
     /// Writes down what became of messages, all or nothing. The answer is the state of each: receipts that came before the
     /// carrier's id was known are taken into account.
     ///
@@ -351,6 +361,35 @@ impl Spool {
     /// If the disk fails.
     pub async fn tend(&self, now: Moment) -> Result<bool, SpoolError> {
         self.ask(|answer| Order::Tend(now, Some(answer))).await
+    }
+
+    /// Erases all messages from and to a number, in each of its spellings, and what of them the files hold; how many.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn erase(&self, number: Vec<String>) -> Result<u64, SpoolError> {
+        self.ask(|answer| Order::Erase(number, answer)).await
+    }
+
+    /// How long messages are kept from now on, and whether texts are.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn keep(&self, history: i64, redact: bool) -> Result<(), SpoolError> {
+        self.ask(|answer| Order::Keep {
+            history,
+            redact,
+            answer,
+        })
+        .await
+    }
+
+    /// Writes down what became of a message's media.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn record_media(&self, change: MediaChange) -> Result<(), SpoolError> {
+        self.ask(|answer| Order::Media(change, answer)).await
     }
 
     /// Waits until messages were stored since the last call. For one caller.

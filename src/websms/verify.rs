@@ -17,6 +17,7 @@ mod jwt;
 mod password;
 mod plivo;
 pub mod secret;
+pub mod sign;
 mod signed;
 pub mod sns;
 mod twilio;

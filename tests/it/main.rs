@@ -38,4 +38,5 @@ mod volume;
 mod web;
 mod websms;
 mod websms_send;
+mod websms_sms;
 mod websms_spool;

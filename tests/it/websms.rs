@@ -5,7 +5,7 @@
 //! writes stays a text (D1 to D4, D6, D14, D16); no message is answered and lost (D5, D7, D8, D18, D19); nobody holds up
 //! the others (D9, D12, D13, D15); an address cannot be borrowed (D10, D11); a text need not stand in an argument (D17).
 
-mod bridge;
+pub mod bridge;
 mod crowds;
 mod dialplan;
 mod interfaces;

@@ -133,6 +133,7 @@ fn hand_in(args: &SendArgs) -> Result<(), HandInError> {
         },
         index: args.index.clone(),
         key: key(),
+        media: Vec::new(),
     };
     let has_key = message.key.is_some();
     let mut line = serde_json::to_vec(&Request::Send(message)).map_err(|_| HandInError::Shape)?;

@@ -53,6 +53,7 @@ impl Reader<'_> {
             .stated("verify")
             .and_then(|given| side.judge("verify", given.line, values::boolean(given.text)));
         let public_url = side.read("public_url", values::address);
+        let media_allow = side.read("media_allow", values::allow);
         let verify_secrets = side.verify_secrets();
         let inbound = Inbound {
             addresses,
@@ -66,6 +67,7 @@ impl Reader<'_> {
             verify_user: side.text("verify_user", ""),
             verify_secrets,
             public_url,
+            media_allow: media_allow.unwrap_or_default(),
             profile,
         };
         side.is_safe(&inbound);

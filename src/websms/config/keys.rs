@@ -245,6 +245,12 @@ pub const KEYS: &[Known] = &[
         "",
         "the address under which the carrier knows this interface; signatures are made over it",
     ),
+    inward(
+        "media_allow",
+        "http, private",
+        "",
+        "from where media may be fetched beside https and the public Internet",
+    ),
     single(
         "websmsd",
         "prox_addr",
@@ -365,6 +371,27 @@ pub const KEYS: &[Known] = &[
         "time",
         "1d",
         "how long a message out is tried",
+    ),
+    single(
+        "store",
+        "redact",
+        "yes or no",
+        "no",
+        "whether a text is erased when it is delivered or taken back, and each text at rest after 3 days",
+    ),
+    single(
+        "store",
+        "media_url",
+        "address",
+        "",
+        "the address under which phones reach WebSMS: media are kept and handed on as links below it; without it the carrier's links are",
+    ),
+    single(
+        "store",
+        "media_quota",
+        "size",
+        "1G",
+        "the place for all media together; what comes when it is full stays with the carrier",
     ),
     known(
         "api",

@@ -92,6 +92,13 @@ impl<'a> Reader<'a> {
             validity: side
                 .read("validity", values::time)
                 .unwrap_or(default.validity),
+            redact: side
+                .read("redact", values::boolean)
+                .unwrap_or(default.redact),
+            media_url: side.read("media_url", values::address),
+            media_quota: side
+                .read("media_quota", values::size)
+                .unwrap_or(default.media_quota),
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::autoban::cidr::Cidr;
 use crate::autoban::config::seconds;
+use crate::websms::media::Allow;
 use crate::websms::number;
 
 /// What is wrong with a value.
@@ -109,6 +110,36 @@ pub fn boolean(text: &str) -> Read<bool> {
 pub fn whole(text: &str) -> Read<u32> {
     text.parse()
         .or_else(|_| bad("that is no whole number", "write it in digits"))
+}
+
+/// Bytes, with K, M or G for 1024 and its powers.
+pub fn size(text: &str) -> Read<u64> {
+    let text = text.trim_end_matches(['B', 'b']);
+    let units = [("K", 10), ("M", 20), ("G", 30)];
+    let upper = text.to_ascii_uppercase();
+    let (digits, shift) = units
+        .iter()
+        .find_map(|(unit, shift)| Some((upper.strip_suffix(unit)?, *shift)))
+        .unwrap_or((upper.as_str(), 0));
+    match digits.trim().parse::<u64>() {
+        Ok(count) if count <= 1 << 20 => Ok(count << shift),
+        Ok(count) if shift == 0 => Ok(count),
+        _ => bad("that is no size", "write bytes, or for example 500M or 2G"),
+    }
+}
+
+/// What is allowed of media beyond the public Internet by TLS.
+pub fn allow(text: &str) -> Read<Allow> {
+    let mut allow = Allow::default();
+    for word in list(text) {
+        match word.to_ascii_lowercase().as_str() {
+            "http" => allow.http = true,
+            "private" => allow.private = true,
+            "none" => {}
+            _ => return bad("a word of it is not known", "write http, private, or both"),
+        }
+    }
+    Ok(allow)
 }
 
 pub fn time(text: &str) -> Read<Duration> {

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::Office;
 use crate::sys::account;
 use crate::sys::say::{WARNING, say};
-use crate::websms::control::{LONGEST, Reply, Request, SOCKET};
+use crate::websms::control::{LONGEST, LONGEST_LINE, Reply, Request, SOCKET};
 
 pub mod answers;
 pub mod fastagi;
@@ -138,7 +138,11 @@ async fn attend(stream: UnixStream, office: &Office, guests: Guests) -> io::Resu
     let mut read = BufReader::new(read);
     loop {
         let mut line = Vec::new();
-        let mut one = (&mut read).take(LONGEST);
+        let most = match rights {
+            Rights::All => LONGEST_LINE,
+            Rights::HandIn | Rights::None => LONGEST,
+        };
+        let mut one = (&mut read).take(most);
         let count = timeout(PATIENCE, one.read_until(b'\n', &mut line)).await??;
         if count == 0 {
             return Ok(());

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::carriers::Order;
+use super::server::trial::Tests;
 use crate::config::paths::Paths;
 use crate::websms::config::Config;
 use crate::websms::spool::{Id, Spool};
@@ -31,6 +32,10 @@ pub struct Office {
     pub for_phones: Notify,
     /// There may be something new for carriers.
     pub for_carriers: Notify,
+    /// There may be media to be fetched.
+    pub for_media: Notify,
+    /// There may be files of messages that are gone.
+    pub to_sweep: Notify,
     /// What people order about messages to carriers.
     pub orders: mpsc::Sender<Order>,
     ordered: Mutex<Option<mpsc::Receiver<Order>>>,
@@ -42,6 +47,10 @@ pub struct Office {
     problems: Mutex<BTreeMap<&'static str, String>>,
     /// Messages that wait, when somebody counted last.
     waiting: AtomicU64,
+    /// Where carriers reach us.
+    pub listeners: OnceLock<Vec<SocketAddr>>,
+    /// Webhooks that people send to test an interface.
+    pub tests: Tests,
 }
 
 impl Office {
@@ -54,12 +63,16 @@ impl Office {
             closing: watch::Sender::new(false),
             for_phones: Notify::new(),
             for_carriers: Notify::new(),
+            for_media: Notify::new(),
+            to_sweep: Notify::new(),
             orders,
             ordered: Mutex::new(Some(ordered)),
             agi: None,
             wishes: Mutex::default(),
             problems: Mutex::default(),
             waiting: AtomicU64::new(0),
+            listeners: OnceLock::new(),
+            tests: Tests::default(),
         }
     }
 

@@ -65,6 +65,7 @@ pub async fn run(office: Arc<Office>) {
             () = office.for_phones.notified() => {
                 work.orders().await;
                 work.has_news();
+                work.release().await;
             }
             () = client.wait(), if work.is_direct() => work.hear(&mut client),
             read = receive(watch.as_ref(), &mut buffer) => {
@@ -73,8 +74,14 @@ pub async fn run(office: Arc<Office>) {
                 }
             }
             Some(told) = tellings.recv() => work.told(told),
-            Ok(()) = configs.changed() => work.find_way(&mut client),
-            _ = poll.tick() => work.poll(),
+            Ok(()) = configs.changed() => {
+                work.find_way(&mut client);
+                work.release().await;
+            }
+            _ = poll.tick() => {
+                work.release().await;
+                work.poll();
+            }
             () = sleep_until(due) => work.clock(),
         }
         work.load().await;

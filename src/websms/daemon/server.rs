@@ -1,7 +1,7 @@
 //! The carriers' door: webhooks in, answers out.
 //!
 //! `guests` says who may stay and how long, `line` tells it what goes over a connection; `plan` is the configuration as
-//! requests need it; `webhook` is the way of a request, `answer` what is said in the end, `fetch` what must be asked of
+//! requests need it; `webhook` is the way of a request, `trial` tests it, `answer` what is said in the end, `fetch` what must be asked of
 //! Amazon before, and `protocol` what is told to people.
 //!
 //! It refuses what costs: bodies that are too large before they are read, heads and bodies that dawdle, crowds of one
@@ -12,8 +12,10 @@ mod answer;
 mod fetch;
 mod guests;
 mod line;
+mod media;
 mod plan;
 mod protocol;
+pub mod trial;
 mod webhook;
 
 use std::convert::Infallible;
@@ -156,8 +158,16 @@ impl House {
                 let mut request = request.map(Body::new);
                 request.extensions_mut().insert(Peer(peer));
                 let answer = service.call(request).await;
-                seat.has_answer();
-                Ok(answer.unwrap_or_else(|never| match never {}))
+                let mut answer = answer.unwrap_or_else(|never| match never {});
+                match answer.extensions_mut().remove::<media::Lasting>() {
+                    None => seat.has_answer(),
+                    // It waits for the rest.
+                    Some(media::Lasting(end)) => drop(tokio::spawn(async move {
+                        let _ = end.acquire().await;
+                        seat.has_answer();
+                    })),
+                }
+                Ok::<_, io::Error>(answer)
             }
         });
         let mut builder = http1::Builder::new();

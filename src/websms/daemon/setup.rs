@@ -83,13 +83,19 @@ fn own_profiles(paths: &Paths) -> Vec<(String, String)> {
     profiles.into_iter().filter_map(text).collect()
 }
 
+/// How long messages at rest are kept, in milliseconds.
+pub fn history(config: &Config) -> i64 {
+    i64::try_from(config.store.retention.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Opens the spool on the volume.
 pub fn open_spool(paths: &Paths, config: &Config) -> Result<(Spool, Handle), OpenError> {
     let directory = paths.state().join("websms");
     // In the image it is there and ours; a failure shows at the next step.
     let _ = std::fs::create_dir_all(&directory);
     let limits = Limits {
-        history: i64::try_from(config.store.retention.as_millis()).unwrap_or(i64::MAX),
+        history: history(config),
+        redact: config.store.redact,
         ..Limits::default()
     };
     let tell = Box::new(|text: &str| say(WARNING, text));

@@ -87,6 +87,23 @@ impl Book<'_> {
         known.ok_or(Problem::Database(rusqlite::Error::QueryReturnedNoRows))
     }
 
+    /// A message that was taken back before anybody saw it.
+    pub fn store_test(&mut self, new: &New) -> Done<Stored> {
+        let whole = New {
+            part: None,
+            ..new.clone()
+        };
+        let stored = self.store(&whole)?;
+        if stored.is_new {
+            let change = Transition {
+                detail: "a test of the webhook".to_owned(),
+                ..Transition::new(stored.id, State::Cancelled, new.received)
+            };
+            self.record(&[change])?;
+        }
+        Ok(stored)
+    }
+
     /// Whether it was not there yet.
     pub fn insert(
         &mut self,
@@ -113,6 +130,10 @@ impl Book<'_> {
             new.direction.first().word(),
         ])?;
         self.memory.waiting += inserted as u64;
+        if inserted > 0 && new.direction == Direction::In && !new.media.is_empty() {
+            let number = self.connection.last_insert_rowid();
+            super::media::insert(self.connection, number, &new.media, new.received)?;
+        }
         Ok(inserted > 0)
     }
 
@@ -187,6 +208,9 @@ impl Book<'_> {
             redact,
             change.interface,
         ])?;
+        if redact {
+            super::media::redact(self.connection, of.number)?;
+        }
         if let Some(provider_id) = &change.provider_id {
             // A carrier that gives an id twice keeps the first message's receipts.
             let mut name = self.connection.prepare_cached(

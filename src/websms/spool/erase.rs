@@ -5,7 +5,7 @@
 use rusqlite::params;
 
 use super::book::Book;
-use super::{Id, SHORTEST_HISTORY, parts};
+use super::{Id, SHORTEST_HISTORY, media, parts};
 use crate::websms::delivery::Moment;
 
 /// Rows in one step.
@@ -43,13 +43,40 @@ pub fn step(
         .connection
         .prepare_cached("DELETE FROM receipt WHERE at < ?1")?;
     delete.execute([now.saturating_sub(limits.receipts)])?;
+    // Who asked is somebody's address, too.
+    let mut delete = book
+        .connection
+        .prepare_cached("DELETE FROM request WHERE at < ?1")?;
+    delete.execute([now.saturating_sub(history)])?;
     if limits.redact {
         erased = erased.max(redact(book, redacted, Id::first_of(stale))?);
+        erased = erased.max(media::erase(book.connection, Id::first_of(stale), STEP)?);
     }
     Ok(Tended {
         has_new: made > 0,
         has_more: erased as i64 >= STEP,
     })
+}
+
+/// Erases all messages from and to these, open ones too, and the parts of long ones; how many messages.
+pub fn number(book: &mut Book<'_>, names: &[String]) -> rusqlite::Result<u64> {
+    let mut count = 0;
+    for name in names {
+        let mut open = book.connection.prepare_cached(
+            "SELECT count(*) FROM message WHERE (sender = ?1 OR recipient = ?1) AND next IS NOT NULL",
+        )?;
+        let open: u32 = open.query_row([name], |row| row.get(0))?;
+        book.memory.waiting = book.memory.waiting.saturating_sub(open.into());
+        let mut delete = book
+            .connection
+            .prepare_cached("DELETE FROM message WHERE sender = ?1 OR recipient = ?1")?;
+        count += delete.execute([name])? as u64;
+        let mut delete = book
+            .connection
+            .prepare_cached("DELETE FROM long WHERE sender = ?1 OR recipient = ?1")?;
+        delete.execute([name])?;
+    }
+    Ok(count)
 }
 
 /// Erases the texts of messages at rest, from where the last step ended.

@@ -90,6 +90,10 @@ impl Reader {
         Ok(Reader { connection, file })
     }
 
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// The file was not replaced since.
     pub fn is_of(&self, path: &Path) -> bool {
         identity(path).is_ok_and(|file| file == self.file)
@@ -216,6 +220,22 @@ impl Reader {
             })
         })?;
         rows.collect()
+    }
+
+    /// The messages from and to a number, in each of these spellings.
+    pub fn of_number(&self, names: &[String]) -> rusqlite::Result<Vec<(Id, Direction, State)>> {
+        let mut found = Vec::new();
+        let sql = format!("SELECT {COLUMNS} FROM message WHERE sender = ?1 OR recipient = ?1");
+        let mut select = self.connection.prepare_cached(&sql)?;
+        for name in names {
+            for row in select.query_map([name], message)? {
+                let message = row?;
+                found.push((message.id, message.direction, message.state));
+            }
+        }
+        found.sort_unstable_by_key(|(id, ..)| *id);
+        found.dedup_by_key(|(id, ..)| *id);
+        Ok(found)
     }
 
     pub fn counts(&self) -> rusqlite::Result<Counts> {

@@ -11,8 +11,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 
-/// Each is one step from the schema of its number, counted from 0, to the next; never changed once released.
-const MIGRATIONS: [&str; 1] = [r"
+/// Each step and the number of the schema to which it leads; never changed once released. A number may be missing: a step that
+/// was never released leaves none behind.
+const MIGRATIONS: [(i64, &str); 2] = [(1, MESSAGES), (3, super::media::STEP)];
+
+const MESSAGES: &str = r"
 CREATE TABLE message (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -96,10 +99,10 @@ CREATE TABLE request (
     status INTEGER NOT NULL,
     reason TEXT NOT NULL
 ) STRICT;
-"];
+";
 
 /// The schema that this program writes.
-pub const VERSION: i64 = MIGRATIONS.len() as i64;
+pub const VERSION: i64 = 3;
 
 /// Pages of the log after which the writer brings them into the database: a stall of some milliseconds each 16 MB.
 const CHECKPOINT: u32 = 4000;
@@ -146,16 +149,20 @@ fn prepare(connection: &Connection, redact: bool) -> rusqlite::Result<i64> {
         |_| Ok(()),
     )?;
     connection.query_row("PRAGMA journal_size_limit = 33554432", [], |_| Ok(()))?;
-    let secure = if redact { "ON" } else { "OFF" };
-    connection.query_row(&format!("PRAGMA secure_delete = {secure}"), [], |_| Ok(()))?;
+    overwrite(connection, redact)?;
     connection.set_prepared_statement_cache_capacity(64);
-    for (number, migration) in (0..).zip(MIGRATIONS).filter(|(n, _)| *n >= found) {
-        let next: i64 = number + 1;
+    for (next, migration) in MIGRATIONS.iter().filter(|(next, _)| *next > found) {
         connection.execute_batch(&format!(
             "BEGIN IMMEDIATE; {migration} PRAGMA user_version = {next}; COMMIT;"
         ))?;
     }
     Ok(found)
+}
+
+/// Whether what is erased is overwritten with zeros.
+pub fn overwrite(connection: &Connection, is_wanted: bool) -> rusqlite::Result<()> {
+    let secure = if is_wanted { "ON" } else { "OFF" };
+    connection.query_row(&format!("PRAGMA secure_delete = {secure}"), [], |_| Ok(()))
 }
 
 /// The file is no sound database.

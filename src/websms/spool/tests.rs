@@ -414,6 +414,175 @@ fn requests_are_kept_without_their_query_and_only_the_last_of_them() {
 }
 
 #[test]
+fn a_shorter_history_counts_at_once_for_messages_and_for_requests() {
+    let mut place = Place::new(limits());
+    let [old, open] = ["1", "2"].map(|n| place.store(incoming(n)).unwrap().id);
+    let change = Transition::new(old, State::Delivered, NOW);
+    run(place.spool.record(vec![change])).unwrap();
+    place.spool.request(Request {
+        at: NOW,
+        interface: None,
+        peer: "192.0.2.7".to_owned(),
+        method: "POST".to_owned(),
+        path: "/hook".to_owned(),
+        status: 200,
+        reason: "a message".to_owned(),
+    });
+    run(place.spool.tend(NOW + 5 * DAY)).unwrap();
+    place.reopen(limits());
+    let requests = |place: &Place| run(place.spool.read(|r| r.requests(10))).unwrap().len();
+    assert_eq!(requests(&place), 1);
+    run(place.spool.keep(4 * DAY, false)).unwrap();
+    run(place.spool.tend(NOW + 5 * DAY)).unwrap();
+    assert_eq!(run(place.spool.read(move |r| r.get(old))).unwrap(), None);
+    assert_eq!(place.message(open).body, "Hej!");
+    assert_eq!(requests(&place), 0);
+    // And texts, once they are not to be kept.
+    let change = Transition::new(open, State::Rejected, NOW);
+    run(place.spool.record(vec![change])).unwrap();
+    run(place.spool.keep(90 * DAY, true)).unwrap();
+    run(place.spool.tend(NOW + 5 * DAY)).unwrap();
+    assert_eq!(place.message(open).body, "");
+}
+
+#[test]
+fn a_number_is_erased_with_its_parts_its_history_and_its_place_among_those_that_wait() {
+    let place = Place::new(Limits {
+        waiting: 2,
+        ..limits()
+    });
+    place.store(incoming("1")).unwrap();
+    place.store(part(None, 1, "a")).unwrap();
+    let other = New {
+        from: "+1".to_owned(),
+        to: "+2".to_owned(),
+        ..incoming("3")
+    };
+    let other = place.store(other).unwrap().id;
+    let names = vec!["+46701234567".to_owned(), "46701234567".to_owned()];
+    assert_eq!(run(place.spool.erase(names.clone())), Ok(1));
+    assert_eq!(run(place.spool.erase(names)), Ok(0));
+    assert_eq!(place.message(other).body, "Hej!");
+    let counts = run(place.spool.read(Reader::counts)).unwrap();
+    assert_eq!(counts.waiting_in, 1);
+    // There is room again.
+    assert!(place.store(incoming("4")).unwrap().is_new);
+    run(place.spool.tend(NOW + DAY)).unwrap();
+    let counts = run(place.spool.read(Reader::counts)).unwrap();
+    assert_eq!(
+        counts.waiting_in, 2,
+        "no part is left that would become a message"
+    );
+}
+
+#[test]
+fn media_are_in_the_books_as_long_as_their_message() {
+    let mut place = Place::new(Limits {
+        redact: true,
+        ..limits()
+    });
+    let with = |id: &str| New {
+        media: vec!["https://carrier.example/1".to_owned(); 12],
+        ..incoming(id)
+    };
+    let [done, open] = ["1", "2"].map(|n| place.store(with(n)).unwrap().id);
+    let due = run(place.spool.read(|r| r.media_due(NOW, 100))).unwrap();
+    // More than ten stay with the carrier.
+    assert_eq!(due.len(), 20);
+    let mut kept = due[0].media.clone();
+    (kept.state, kept.bytes) = (MediaState::Stored, 100);
+    kept.token = Some("t".to_owned());
+    let stored = |media: Media, id| MediaChange {
+        id,
+        at: NOW,
+        next: None,
+        media,
+    };
+    run(place.spool.record_media(stored(kept.clone(), done))).unwrap();
+    // A try that failed waits for its time.
+    let mut again = due[1].media.clone();
+    again.tries = 1;
+    let later = MediaChange {
+        next: Some(NOW + 5),
+        ..stored(again, done)
+    };
+    run(place.spool.record_media(later)).unwrap();
+    assert_eq!(
+        run(place.spool.read(|r| r.media_due(NOW, 100)))
+            .unwrap()
+            .len(),
+        18
+    );
+    let (of, _) = run(place.spool.read(|r| r.media_of_token("t")))
+        .unwrap()
+        .unwrap();
+    assert_eq!(of, done);
+    assert_eq!(run(place.spool.read(Reader::media_bytes)), Ok(100));
+
+    // What is delivered is not waited for, and keeps its files for a while: a phone has the link.
+    let change = Transition::new(done, State::Delivered, NOW);
+    run(place.spool.record(vec![change])).unwrap();
+    assert_eq!(
+        run(place.spool.read(|r| r.media_due(NOW + DAY, 100)))
+            .unwrap()
+            .len(),
+        10
+    );
+    let media = run(place.spool.read(move |r| r.media(done))).unwrap();
+    assert_eq!(
+        (media[0].source.as_str(), media[0].token.as_deref()),
+        ("", Some("t"))
+    );
+    run(place.spool.tend(NOW + 2 * DAY)).unwrap();
+    assert_eq!(run(place.spool.read(move |r| r.has_files(done))), Ok(true));
+    run(place.spool.tend(NOW + 4 * DAY)).unwrap();
+    assert_eq!(run(place.spool.read(move |r| r.has_files(done))), Ok(false));
+    // A message that waits loses nothing.
+    assert_eq!(run(place.spool.read(move |r| r.has_files(open))), Ok(true));
+
+    // And without redaction they go with their message.
+    place.reopen(limits());
+    let other = place.store(with("3")).unwrap().id;
+    run(place.spool.record_media(stored(kept, other))).unwrap();
+    let change = Transition::new(other, State::Delivered, NOW);
+    run(place.spool.record(vec![change])).unwrap();
+    run(place.spool.tend(NOW + 89 * DAY)).unwrap();
+    assert_eq!(run(place.spool.read(move |r| r.has_files(other))), Ok(true));
+    run(place.spool.tend(NOW + 91 * DAY)).unwrap();
+    assert_eq!(
+        run(place.spool.read(move |r| r.has_files(other))),
+        Ok(false)
+    );
+    assert_eq!(run(place.spool.read(Reader::media_bytes)), Ok(0));
+}
+
+#[test]
+fn a_spool_of_the_first_schema_gets_its_books_of_media() {
+    let mut place = Place::new(limits());
+    let id = place.store(incoming("1")).unwrap().id;
+    place.handle.take().unwrap().close();
+    let old = rusqlite::Connection::open(place.path()).unwrap();
+    old.execute_batch("DROP TABLE media; PRAGMA user_version = 1;")
+        .unwrap();
+    drop(old);
+    let (spool, handle) = open(&place.path(), limits(), &place.said).unwrap();
+    (place.spool, place.handle) = (spool, Some(handle));
+    assert_eq!(place.message(id).body, "Hej!");
+    assert_eq!(run(place.spool.read(move |r| r.media(id))), Ok(vec![]));
+}
+
+#[test]
+fn a_test_is_kept_and_goes_to_nobody() {
+    let place = Place::new(limits());
+    let test = run(place.spool.store_test(incoming("t"))).unwrap();
+    assert!(test.is_new);
+    assert_eq!(place.message(test.id).state, State::Cancelled);
+    let counts = run(place.spool.read(Reader::counts)).unwrap();
+    assert_eq!(counts.waiting_in, 0);
+    assert!(!run(place.spool.store_test(incoming("t"))).unwrap().is_new);
+}
+
+#[test]
 fn a_spool_of_a_newer_version_is_left_alone() {
     let mut place = Place::new(limits());
     place.handle.take().unwrap().close();

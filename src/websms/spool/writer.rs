@@ -16,6 +16,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::book::{Book, Done, Memory, Problem};
 use super::erase::{self, Tended};
+use super::media::{self, MediaChange};
 use super::schema::{self, Failure};
 use super::{Id, Limits, New, OpenError, Request, SpoolError, Stored, Tell, Transition};
 use crate::sys::clock;
@@ -27,6 +28,7 @@ type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
 /// What is asked of the writer.
 pub enum Order {
     Store(New, Reply<Stored>),
+    StoreTest(New, Reply<Stored>),
     Record(Vec<Transition>, Reply<Vec<State>>),
     Receipt {
         interface: String,
@@ -37,6 +39,15 @@ pub enum Order {
     /// There are requests to be fetched.
     Requests,
     Tend(Moment, Option<Reply<bool>>),
+    Media(MediaChange, Reply<()>),
+    /// All messages of a number, by its spellings.
+    Erase(Vec<String>, Reply<u64>),
+    /// How long messages are kept, in milliseconds, and whether texts are.
+    Keep {
+        history: i64,
+        redact: bool,
+        answer: Reply<()>,
+    },
     Close,
 }
 
@@ -46,6 +57,9 @@ enum Outcome {
     Recorded(Result<Vec<State>, SpoolError>),
     Receipt(Result<Option<(Id, State)>, SpoolError>),
     Tended(Tended),
+    Erased(u64),
+    Media,
+    Kept,
     Nothing,
 }
 
@@ -171,6 +185,7 @@ impl Writer {
     /// Does the orders in one transaction, and answers them.
     fn work(&mut self, orders: &mut Vec<Order>, outcomes: &mut Vec<Outcome>) {
         self.keep_requests(orders);
+        self.obey(orders);
         if orders.is_empty() {
             return;
         }
@@ -211,6 +226,36 @@ impl Writer {
         if is_asked || !self.requests.is_empty() {
             let soon = Instant::now() + Duration::from_secs(1);
             self.tend_at = self.tend_at.min(soon);
+        }
+    }
+
+    /// Takes new limits over, and has SQLite overwrite what is erased where that is wanted.
+    fn obey(&mut self, orders: &[Order]) {
+        for order in orders {
+            if let Order::Keep {
+                history, redact, ..
+            } = order
+            {
+                self.limits.history = *history;
+                if mem::replace(&mut self.limits.redact, *redact) != *redact {
+                    self.redacted = None;
+                }
+            }
+        }
+        let is_erase = orders.iter().any(|order| matches!(order, Order::Erase(..)));
+        let is_keep = orders.iter().any(|o| matches!(o, Order::Keep { .. }));
+        if let (true, Some(connection)) = (is_erase || is_keep, &self.connection) {
+            // A connection that cannot is found out by the order itself.
+            let _ = schema::overwrite(connection, is_erase || self.limits.redact);
+        }
+    }
+
+    /// Brings the log into the database, so that nothing of what was erased stands there.
+    fn empty_log(&self) {
+        if let Some(connection) = &self.connection {
+            // Who reads just now holds it up; then it is done with the next pages.
+            let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            let _ = schema::overwrite(connection, self.limits.redact);
         }
     }
 
@@ -295,6 +340,9 @@ impl Writer {
                     has_new |= matches!(&stored, Ok(stored) if stored.is_new && stored.is_whole);
                     let _ = answer.send(stored);
                 }
+                (Order::StoreTest(_, answer), Outcome::Stored(stored)) => {
+                    let _ = answer.send(stored);
+                }
                 (Order::Record(_, answer), Outcome::Recorded(states)) => {
                     let _ = answer.send(states);
                 }
@@ -309,6 +357,15 @@ impl Writer {
                     if let Some(answer) = answer {
                         let _ = answer.send(Ok(tended.has_more));
                     }
+                }
+                (Order::Erase(_, answer), Outcome::Erased(count)) => {
+                    // What was erased stands in the log, until it is brought into the database.
+                    self.empty_log();
+                    let _ = answer.send(Ok(count));
+                }
+                (Order::Keep { answer, .. }, Outcome::Kept)
+                | (Order::Media(_, answer), Outcome::Media) => {
+                    let _ = answer.send(Ok(()));
                 }
                 _ => {}
             }
@@ -336,6 +393,7 @@ fn perform(
 ) -> rusqlite::Result<Outcome> {
     Ok(match order {
         Order::Store(new, _) => Outcome::Stored(own(book.store(new))?),
+        Order::StoreTest(new, _) => Outcome::Stored(own(book.store_test(new))?),
         Order::Record(changes, _) => Outcome::Recorded(own(book.record(changes))?),
         Order::Receipt {
             interface,
@@ -344,6 +402,12 @@ fn perform(
             ..
         } => Outcome::Receipt(own(book.receipt(interface, receipt, *at))?),
         Order::Tend(now, _) => Outcome::Tended(erase::step(book, redacted, *now)?),
+        Order::Erase(names, _) => Outcome::Erased(erase::number(book, names)?),
+        Order::Keep { .. } => Outcome::Kept,
+        Order::Media(change, _) => {
+            media::change(book.connection, change)?;
+            Outcome::Media
+        }
         Order::Requests | Order::Close => Outcome::Nothing,
     })
 }
@@ -361,10 +425,16 @@ fn refuse(orders: &mut Vec<Order>, error: &SpoolError) {
     for order in orders.drain(..) {
         // Whom it does not reach has gone away.
         match order {
-            Order::Store(_, answer) => drop(answer.send(Err(error.clone()))),
+            Order::Store(_, answer) | Order::StoreTest(_, answer) => {
+                drop(answer.send(Err(error.clone())));
+            }
             Order::Record(_, answer) => drop(answer.send(Err(error.clone()))),
             Order::Receipt { answer, .. } => drop(answer.send(Err(error.clone()))),
             Order::Tend(_, Some(answer)) => drop(answer.send(Err(error.clone()))),
+            Order::Erase(_, answer) => drop(answer.send(Err(error.clone()))),
+            Order::Keep { answer, .. } | Order::Media(_, answer) => {
+                drop(answer.send(Err(error.clone())));
+            }
             Order::Tend(_, None) | Order::Requests | Order::Close => {}
         }
     }

@@ -31,7 +31,7 @@ pub fn verify(
 }
 
 /// The address, the query in the order of its names, and the form in that of its own.
-fn with_fields(bare: &str, request: &Request<'_>) -> Result<String, Refused> {
+pub fn with_fields(bare: &str, request: &Request<'_>) -> Result<String, Refused> {
     let sorted = |mut fields: Vec<(String, String)>, between: &str, after: &str| {
         fields.sort();
         let one = |(name, value)| [name, between.to_owned(), value].concat();

@@ -6,6 +6,8 @@
 
 use std::fmt::Write;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use ring::{digest, hmac};
 
 use crate::asterisk::ami::md5;
@@ -39,6 +41,40 @@ pub fn hmac(algorithm: Algorithm, secret: &[u8], text: &[u8], tag: &[u8]) -> boo
     hmac::verify(&hmac::Key::new(algorithm, secret), text, tag).is_ok()
 }
 
+/// The tag of a text.
+#[must_use]
+pub fn tag(algorithm: Algorithm, secret: &[u8], text: &[u8]) -> Vec<u8> {
+    let algorithm = match algorithm {
+        Algorithm::Md5 => return hmac_md5(secret, text),
+        Algorithm::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+        Algorithm::Sha256 => hmac::HMAC_SHA256,
+        Algorithm::Sha512 => hmac::HMAC_SHA512,
+    };
+    let key = hmac::Key::new(algorithm, secret);
+    hmac::sign(&key, text).as_ref().to_vec()
+}
+
+/// A tag in the notation of its carrier.
+#[must_use]
+pub fn encoded(encoding: Encoding, tag: &[u8]) -> String {
+    match encoding {
+        Encoding::Hex => hex(tag),
+        Encoding::Base64 => STANDARD.encode(tag),
+        Encoding::Base64Hex => STANDARD.encode(hex(tag)),
+    }
+}
+
+/// In small hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a text does not fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
 /// RFC 2104 over MD5, which ring does not have and some carriers do.
 fn hmac_md5(secret: &[u8], text: &[u8]) -> Vec<u8> {
     let mut key = match secret.len() > 64 {
@@ -59,12 +95,7 @@ pub fn digest_md5(text: &[u8]) -> Vec<u8> {
 /// The SHA-256 digest in small hexadecimal digits.
 #[must_use]
 pub fn sha256_hex(text: &[u8]) -> String {
-    let mut hex = String::new();
-    for byte in digest::digest(&digest::SHA256, text).as_ref() {
-        // Writing to a text does not fail.
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+    hex(digest::digest(&digest::SHA256, text).as_ref())
 }
 
 /// A tag as its carrier writes it.

@@ -33,7 +33,7 @@ pub fn verify(name: &str, request: &Request<'_>, keys: &Keys<'_>) -> Result<(), 
 }
 
 /// What follows the address in the signed text.
-fn fields(request: &Request<'_>) -> Result<String, Refused> {
+pub fn fields(request: &Request<'_>) -> Result<String, Refused> {
     if request.body.is_empty() {
         return Ok(String::new());
     }

@@ -36,11 +36,7 @@ pub fn verify(
         .and_then(|time| time.parse().ok())
         .ok_or_else(|| Refused::new("the request has no field timestamp with a time"))?;
     fields.retain(|(name, _)| *name != "sig");
-    fields.sort_unstable();
-    let text: String = fields
-        .iter()
-        .map(|(name, value)| format!("&{name}={}", value.replace(['&', '='], "_")))
-        .collect();
+    let text = signed_text(&mut fields);
     let right = |key: &&str| is_right(&tag, key, &text);
     if !keys.secrets.iter().any(right) {
         return Err(Refused::new(
@@ -48,6 +44,15 @@ pub fn verify(
         ));
     }
     in_time(signed_at, now, LONG_TOLERANCE)
+}
+
+/// What is signed.
+pub fn signed_text(fields: &mut [(&str, &str)]) -> String {
+    fields.sort_unstable();
+    fields
+        .iter()
+        .map(|(name, value)| format!("&{name}={}", value.replace(['&', '='], "_")))
+        .collect()
 }
 
 /// The method, which is a setting at the carrier's, is told by the length. All are of the one secret, and none can be made

@@ -21,6 +21,7 @@ pub struct Bridge {
     lines: Receiver<String>,
     heard: Vec<String>,
     told: RefCell<Vec<String>>,
+    environment: Vec<(&'static str, std::path::PathBuf)>,
 }
 
 /// A message as it is on disk.
@@ -67,9 +68,50 @@ impl Bridge {
             lines: channel().1,
             heard: Vec::new(),
             told: RefCell::default(),
+            environment: Vec::new(),
         };
         bridge.start();
         bridge
+    }
+
+    /// Starts anew, with this in its environment.
+    pub fn restart_with(&mut self, name: &'static str, value: std::path::PathBuf) {
+        self.environment.push((name, value));
+        self.is_killed();
+        self.start();
+    }
+
+    /// A place on its volume.
+    pub fn path(&self, below: &str) -> std::path::PathBuf {
+        self.root.path().join(below)
+    }
+
+    /// `switchhook sms` with these words.
+    pub fn sms(&self, words: &[&str]) -> std::process::Output {
+        self.sms_command(words).output().unwrap()
+    }
+
+    pub fn sms_command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command
+            .args(["sms", "--root"])
+            .arg(self.root.path())
+            .args(words)
+            .env("TZ", "UTC")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// What it prints as JSON, when it ends with this code.
+    pub fn sms_json(&self, code: i32, words: &[&str]) -> serde_json::Value {
+        let out = self.sms(&[&["--json"], words].concat());
+        let errors = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(out.status.code(), Some(code), "{words:?}: {errors}");
+        let text = String::from_utf8(out.stdout).unwrap();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["schema"], 1);
+        value
     }
 
     pub fn start(&mut self) {
@@ -79,6 +121,7 @@ impl Bridge {
             .args(["-c", script, "sh", BINARY, "websms", "serve", "--root"])
             .arg(self.root.path())
             .env("NOTIFY_SOCKET", self.root.path().join("notify"))
+            .envs(self.environment.iter().cloned())
             .stdin(OwnedFd::from(self.door.try_clone().unwrap()))
             .stderr(Stdio::piped())
             .spawn()

@@ -2,15 +2,16 @@
 //!
 //! Invariant: a refusal is one sentence for people, and says what to do where that is known.
 
-use super::super::Office;
 use super::super::carriers::Order;
+use super::super::server::trial;
+use super::super::{Office, Wish};
 use super::rows;
 use crate::sys::clock;
-use crate::sys::say::{INFO, say};
+use crate::sys::say::{INFO, NOTICE, say};
 use crate::websms::choose::{self, Accepted, Refusal};
 use crate::websms::control::{HandedIn, Reply, Request, SCHEMA, Status};
 use crate::websms::delivery::State;
-use crate::websms::spool::{Direction, Filter, Id, New, SpoolError};
+use crate::websms::spool::{Direction, Filter, Id, Message, New, SpoolError};
 
 /// Messages of a page, when nobody says how many.
 const PAGE: u32 = 50;
@@ -81,8 +82,15 @@ pub async fn answer(office: &Office, request: Request) -> Reply {
         Request::Status => status(office).await,
         Request::List { .. } => list(office, request).await,
         Request::Show { id } => show(office, &id).await,
-        Request::Retry { id } => order(office, &id, Order::Retry).await,
-        Request::Cancel { id } => order(office, &id, Order::Cancel).await,
+        Request::Retry { id } => order(office, &id, Wish::Retry).await,
+        Request::Cancel { id } => order(office, &id, Wish::Cancel).await,
+        Request::Erase { number, dry } => erase(office, &number, dry).await,
+        Request::TestWebhook {
+            interface,
+            to,
+            deliver,
+        } => trial::run(office, interface.as_deref(), to.as_deref(), deliver).await,
+        Request::Replay { request, peer, at } => trial::replay(office, &request, peer, at),
         Request::Requests { limit } => {
             let limit = limit.unwrap_or(PAGE);
             let found = office
@@ -160,24 +168,40 @@ async fn show(office: &Office, id: &str) -> Result<Reply, Reply> {
     let found = office.spool.read(move |reader| {
         let message = reader.get(id)?;
         message
-            .map(|message| Ok((message, reader.history(id)?)))
+            .map(|message| {
+                let (history, legs) = (reader.history(id)?, reader.legs(id)?);
+                Ok((message, history, legs, reader.media(id)?))
+            })
             .transpose()
     });
     let found = found.await.map_err(|error| failed(&error))?;
-    let (message, history) = found.ok_or_else(|| failed(&SpoolError::Unknown(id)))?;
+    let (message, history, legs, media) = found.ok_or_else(|| failed(&SpoolError::Unknown(id)))?;
     Ok(Reply::Show {
         message: Box::new(rows::message(message)),
         history: history.into_iter().map(rows::happened).collect(),
+        deliveries: legs.into_iter().map(rows::delivery).collect(),
+        media: {
+            let config = office.config();
+            let url = config.store.media_url.as_deref();
+            media.into_iter().map(|of| rows::media(of, url)).collect()
+        },
     })
 }
 
-async fn order(
-    office: &Office,
-    id: &str,
-    make: impl FnOnce(Id, super::super::carriers::Answer) -> Order,
-) -> Result<Reply, Reply> {
+/// What people want of a message: those for phones are with `phones`, the others with `carriers`.
+async fn order(office: &Office, id: &str, wish: Wish) -> Result<Reply, Reply> {
+    let id = read_id(id)?;
+    let found = office.spool.read(move |reader| reader.get(id)).await;
+    let message = found.map_err(|error| failed(&error))?;
+    let message = message.ok_or_else(|| failed(&SpoolError::Unknown(id)))?;
+    if message.direction == Direction::In {
+        return wish_of_phones(office, &message, wish);
+    }
     let (answer, done) = tokio::sync::oneshot::channel();
-    let order = make(read_id(id)?, answer);
+    let order = match wish {
+        Wish::Retry => Order::Retry(id, answer),
+        Wish::Cancel => Order::Cancel(id, answer),
+    };
     let ends = || Reply::refused("WebSMS is about to end");
     office.orders.send(order).await.map_err(|_| ends())?;
     match done.await.map_err(|_| ends())? {
@@ -186,6 +210,62 @@ async fn order(
         }),
         Err(reason) => Err(Reply::refused(reason)),
     }
+}
+
+fn wish_of_phones(office: &Office, message: &Message, wish: Wish) -> Result<Reply, Reply> {
+    let state = message.state;
+    let then = match wish {
+        Wish::Retry if state.is_open() || state.may_be_retried() => State::Routed,
+        Wish::Retry => {
+            let reason = format!("it is {state} and cannot be tried again");
+            return Err(Reply::refused(reason));
+        }
+        Wish::Cancel if state.is_open() => State::Cancelled,
+        Wish::Cancel => {
+            let reason = format!("it is {state} and cannot be taken back");
+            return Err(Reply::refused(reason));
+        }
+    };
+    office.wish(message.id, wish);
+    Ok(Reply::Done {
+        state: then.word().to_owned(),
+    })
+}
+
+/// Forgets a number. What is still on its way is taken back first.
+async fn erase(office: &Office, number: &str, dry: bool) -> Result<Reply, Reply> {
+    let number = crate::websms::number::checked(number);
+    let number = number.map_err(|error| Reply::refused(error.to_string()))?;
+    let names = crate::websms::number::spellings(number);
+    let counted = names.clone();
+    let found = office.spool.read(move |reader| reader.of_number(&counted));
+    let found = found.await.map_err(|error| failed(&error))?;
+    let messages = u64::try_from(found.len()).unwrap_or(u64::MAX);
+    if dry {
+        return Ok(Reply::Erased { messages });
+    }
+    for (id, direction, state) in found {
+        match direction {
+            _ if !state.is_open() => {}
+            Direction::In => office.wish(id, Wish::Cancel),
+            Direction::Out => {
+                let (answer, done) = tokio::sync::oneshot::channel();
+                if office.orders.send(Order::Cancel(id, answer)).await.is_ok() {
+                    // One that the carrier is being asked about is erased all the same.
+                    let _ = done.await;
+                }
+            }
+        }
+    }
+    let erased = office.spool.erase(names).await;
+    let messages = erased.map_err(|error| failed(&error))?;
+    // Its files go before the answer.
+    crate::websms::daemon::media::sweep(office).await;
+    say(
+        NOTICE,
+        &format!("{messages} messages of one number were erased by order"),
+    );
+    Ok(Reply::Erased { messages })
 }
 
 fn read_id(text: &str) -> Result<Id, Reply> {

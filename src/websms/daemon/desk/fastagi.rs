@@ -102,6 +102,7 @@ async fn attend(mut stream: TcpStream, office: &Office, guests: Guests) -> io::R
                 body,
                 index: Some(index),
                 key: None,
+                media: Vec::new(),
             };
             answers::hand_in(office, &message).await
         }

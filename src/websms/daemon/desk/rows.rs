@@ -2,9 +2,11 @@
 
 use crate::websms::choose;
 use crate::websms::config::{self, Style};
-use crate::websms::control::{Asked, Happened, Interface, Row};
+use crate::websms::control::{Asked, Delivery, Happened, Interface, Kept, Row};
+use crate::websms::delivery::{Leg, LegState};
+use crate::websms::media;
 use crate::websms::segments;
-use crate::websms::spool::{History, Message, Request};
+use crate::websms::spool::{History, Media, Message, Request};
 
 pub fn message(of: Message) -> Row {
     Row {
@@ -31,6 +33,33 @@ pub fn happened(of: History) -> Happened {
     Happened {
         at: of.at,
         what: of.what,
+        detail: of.detail,
+    }
+}
+
+pub fn delivery(of: Leg) -> Delivery {
+    let (state, code) = match of.state {
+        LegState::Taken => ("taken", None),
+        LegState::Refused { code } => ("refused", Some(code)),
+        LegState::Waiting { .. } => ("waiting", None),
+        LegState::Sending { .. } => ("sending", None),
+    };
+    Delivery {
+        contact: of.contact,
+        state: state.to_owned(),
+        code,
+        tries: of.tries,
+    }
+}
+
+pub fn media(of: Media, url: Option<&str>) -> Kept {
+    let link = of.token.as_deref().zip(url);
+    Kept {
+        source: of.source,
+        state: of.state.word().to_owned(),
+        kind: of.kind,
+        bytes: of.bytes,
+        link: link.map(|(token, url)| media::link(url, token)),
         detail: of.detail,
     }
 }

@@ -11,11 +11,13 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinError;
 
 use super::super::Office;
+use super::super::media::links;
 use super::dialplan;
 use crate::asterisk::ari::{Ari, AriError, Door, Text};
 use crate::websms::config::AstQueue;
 use crate::websms::hep::TOKEN_HEADER;
-use crate::websms::spool::Id;
+use crate::websms::media::with_links;
+use crate::websms::spool::{Id, Message, SpoolError};
 
 /// What is to be handed over, or asked.
 #[derive(Debug)]
@@ -159,11 +161,14 @@ impl Hand {
         from: &str,
     ) -> Result<(), AriError> {
         let ari = self.ari.as_mut().ok_or_else(unknown)?;
-        let message = self.office.spool.read(move |reader| reader.get(id)).await;
         // The spool cannot be read now, or people have erased it.
-        let Ok(Some(message)) = message else {
+        let Ok(Some(message)) = whole(&self.office, id).await else {
             return Err(AriError::NotThere);
         };
+        // Its text was erased when another phone had it: nobody is sent an empty one.
+        if message.body.is_empty() && !message.state.is_open() {
+            return Err(AriError::NotThere);
+        }
         let text = Text {
             to: &format!("pjsip:{contact}"),
             from,
@@ -177,8 +182,7 @@ impl Hand {
     async fn file(&self, id: Id) -> Result<(), AriError> {
         let (queue, joins) = self.files.as_ref().ok_or_else(unknown)?;
         let outgoing = self.office.paths.at(&queue.outgoingdir);
-        let found = self.office.spool.read(move |reader| reader.get(id)).await;
-        let Ok(Some(message)) = found else {
+        let Ok(Some(message)) = whole(&self.office, id).await else {
             return Err(AriError::NotThere);
         };
         let Some(files) = dialplan::call_files(&message, queue, *joins) else {
@@ -191,6 +195,28 @@ impl Hand {
         });
         at_place(at, written.await)
     }
+}
+
+/// A message as phones get it: with the links of its media below its text.
+async fn whole(office: &Office, id: Id) -> Result<Option<Message>, SpoolError> {
+    let read = office.spool.read(move |reader| {
+        let message = reader.get(id)?;
+        message
+            .map(|message| {
+                let kept = match message.media.is_empty() {
+                    true => Vec::new(),
+                    false => reader.media(id)?,
+                };
+                Ok((message, kept))
+            })
+            .transpose()
+    });
+    let found = read.await?;
+    Ok(found.map(|(mut message, kept)| {
+        let links = links(&office.config(), &kept, &message.media);
+        message.body = with_links(&message.body, &links);
+        message
+    }))
 }
 
 /// Whether what happened to one copy would happen to all.

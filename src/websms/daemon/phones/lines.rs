@@ -90,6 +90,8 @@ pub struct Lines {
     waiting: Waiting,
     numbers: HashMap<String, Known>,
     endpoints: HashMap<String, Known>,
+    /// Messages that are not to go yet, and those behind them with them: their media are being fetched.
+    kept: HashSet<Id>,
     /// Somebody is there who answers questions.
     is_connected: bool,
 }
@@ -120,9 +122,10 @@ impl Lines {
             stored,
         };
         // Behind those of the same two that wait, as behind those of their line.
-        let line = match self.waiting.holds(&names) {
-            true => None,
-            false => self.line_of(&names, now, &mut deeds),
+        let may_go = !self.waiting.holds(&names) && !self.kept.contains(&id);
+        let line = match may_go {
+            true => self.line_of(&names, now, &mut deeds),
+            false => None,
         };
         match line {
             Some(number) => self.enter(number, parked, now, &mut deeds),
@@ -131,13 +134,61 @@ impl Lines {
         deeds
     }
 
+    /// Keeps a message back that is to be added, until it is released.
+    pub fn keep_back(&mut self, id: Id) {
+        self.kept.insert(id);
+    }
+
+    /// The messages that are kept back.
+    pub fn kept_back(&self) -> Vec<Id> {
+        self.kept.iter().copied().collect()
+    }
+
+    /// Lets messages go.
+    pub fn release(&mut self, ids: &[Id], now: Moment) -> Vec<Deed> {
+        let mut deeds = Vec::new();
+        for id in ids {
+            self.kept.remove(id);
+        }
+        let names = ids.iter().filter_map(|id| self.waiting.names_of(*id));
+        let names = names.collect();
+        self.unpark(names, now, &mut deeds);
+        deeds
+    }
+
+    /// One that is not on its way yet is taken back.
+    fn cancel_parked(&mut self, id: Id, now: Moment) -> Vec<Deed> {
+        let mut deeds = Vec::new();
+        let Some((names, mut parked)) = self.waiting.remove(id) else {
+            return deeds;
+        };
+        parked.message.step(Event::Cancel, now);
+        self.kept.remove(&id);
+        deeds.push(Deed::Write {
+            id,
+            state: parked.message.state(),
+            is_new: true,
+            legs: Vec::new(),
+            endpoint: None,
+            to: names.to.clone(),
+            next: None,
+        });
+        self.unpark(vec![names], now, &mut deeds);
+        deeds
+    }
+
     /// Brings the messages for these that wait for nothing more to their lines, in order.
     fn unpark(&mut self, all: Vec<Names>, now: Moment, deeds: &mut Vec<Deed>) {
         for names in all {
+            let first = self.waiting.first(&names);
+            if first.is_none_or(|id| self.kept.contains(&id)) {
+                continue;
+            }
             let Some(number) = self.line_of(&names, now, deeds) else {
                 continue;
             };
-            for parked in self.waiting.take(&names) {
+            let kept = &self.kept;
+            for parked in self.waiting.take(&names, |id| !kept.contains(&id)) {
                 self.enter(number, parked, now, deeds);
             }
         }
@@ -426,6 +477,9 @@ impl Lines {
     /// Something happened to one message.
     pub fn step(&mut self, id: Id, event: Event, now: Moment) -> Vec<Deed> {
         let mut deeds = Vec::new();
+        if event == Event::Cancel && !self.by_message.contains_key(&id) {
+            return self.cancel_parked(id, now);
+        }
         if let Some(number) = self.by_message.get(&id).copied() {
             let code = match &event {
                 Event::Answered { code, .. } => Some(*code),
@@ -567,4 +621,62 @@ fn oldest(
     let mut names: Vec<&String> = names.into_iter().filter(is_old).collect();
     names.sort_by_key(|name| age(name));
     names.into_iter().take(most).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::websms::delivery::Terms;
+
+    const NOW: Moment = 1_800_000_000_000;
+
+    fn add(lines: &mut Lines, id: Id, from: &str) -> Vec<Id> {
+        let pair = Names {
+            to: "+469".to_owned(),
+            from: from.to_owned(),
+        };
+        let life = Incoming::new(&Terms::default(), NOW);
+        written(lines.add(id, pair, life, State::Received, NOW))
+    }
+
+    fn written(deeds: Vec<Deed>) -> Vec<Id> {
+        let writes = deeds.into_iter().filter_map(|deed| match deed {
+            Deed::Write { id, .. } => Some(id),
+            _ => None,
+        });
+        let mut ids: Vec<Id> = writes.collect();
+        ids.dedup();
+        ids
+    }
+
+    #[test]
+    fn what_is_kept_back_holds_up_its_own_pair_and_nobody_else() {
+        let [first, kept, behind, other] = [1, 2, 3, 4].map(|n| Id::first_of(NOW + n));
+        let mut lines = Lines::default();
+        // A pair that has a line already waits all the same.
+        assert_eq!(add(&mut lines, first, "+461"), [first]);
+        lines.keep_back(kept);
+        assert_eq!(add(&mut lines, kept, "+461"), []);
+        assert_eq!(add(&mut lines, behind, "+461"), []);
+        assert_eq!(add(&mut lines, other, "+462"), [other]);
+        assert!(lines.has(kept) && lines.has(behind));
+        assert_eq!(written(lines.release(&[], NOW)), []);
+        assert_eq!(lines.kept_back(), [kept]);
+        assert_eq!(written(lines.release(&[kept], NOW)), [kept, behind]);
+        assert_eq!(lines.kept_back(), []);
+    }
+
+    #[test]
+    fn what_is_kept_back_can_be_taken_back() {
+        let [kept, behind] = [1, 2].map(|n| Id::first_of(NOW + n));
+        let mut lines = Lines::default();
+        lines.keep_back(kept);
+        assert_eq!(add(&mut lines, kept, "+461"), []);
+        assert_eq!(add(&mut lines, behind, "+461"), []);
+        let deeds = lines.step(kept, Event::Cancel, NOW);
+        let is_cancelled = |deed: &Deed| matches!(deed, Deed::Write { id, state: State::Cancelled, .. } if *id == kept);
+        assert!(deeds.first().is_some_and(is_cancelled), "{deeds:?}");
+        assert_eq!(written(deeds), [kept, behind]);
+        assert!(!lines.has(kept));
+    }
 }

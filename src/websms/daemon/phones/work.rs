@@ -191,7 +191,9 @@ impl Work {
                         State::Received => Vec::new(),
                         _ => reader.legs(message.id)?,
                     };
-                    all.push((place, message, legs));
+                    let is_kept =
+                        !message.media.is_empty() && reader.waits_for_media(message.id)?;
+                    all.push((place, message, legs, is_kept));
                 }
                 Ok(all)
             });
@@ -204,13 +206,17 @@ impl Work {
                 }
             };
             self.is_behind = page.len() >= PAGE as usize;
-            for (place, message, legs) in page {
+            for (place, message, legs, is_kept) in page {
                 self.read = self.read.max(place);
                 let terms = self.terms();
                 let life = match message.state {
                     State::Received => Incoming::new(&terms, message.received),
                     state => Incoming::resume(&terms, message.received, state, legs),
                 };
+                if is_kept && self.office.config().store.media_url.is_some() {
+                    self.lines.keep_back(message.id);
+                    self.office.for_media.notify_one();
+                }
                 self.take(message, life);
             }
         }
@@ -228,6 +234,31 @@ impl Work {
             .lines
             .add(message.id, names, life, message.state, unix_millis());
         self.perform(deeds, "");
+    }
+
+    /// Lets those go whose media are here, or will not come.
+    pub async fn release(&mut self) {
+        let kept = self.lines.kept_back();
+        if kept.is_empty() {
+            return;
+        }
+        let is_wanted = self.office.config().store.media_url.is_some();
+        let asked = self.office.spool.read(move |reader| {
+            let mut free = Vec::new();
+            for id in kept {
+                if !is_wanted || !reader.waits_for_media(id)? {
+                    free.push(id);
+                }
+            }
+            Ok(free)
+        });
+        // A spool that cannot be read now is asked again.
+        if let Ok(free) = asked.await
+            && !free.is_empty()
+        {
+            let deeds = self.lines.release(&free, unix_millis());
+            self.perform(deeds, "");
+        }
     }
 
     /// What people want.

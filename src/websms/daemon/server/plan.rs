@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::autoban::cidr::Cidr;
 use crate::sys::say::{ERROR, say};
 use crate::websms::body::Malformed;
+use crate::websms::choose;
 use crate::websms::config::{Config, Inbound};
 use crate::websms::door::{Door, Doors};
 use crate::websms::extract::{Hearing, check, keys};
@@ -16,6 +17,8 @@ use crate::websms::message::Heard;
 use crate::websms::profile::{Answer, Profile};
 use crate::websms::request::Request;
 use crate::websms::source::{Proxies, ProxyHeader};
+use crate::websms::trial;
+use crate::websms::verify::sign::{Draft, Unsigned};
 use crate::websms::verify::{Keys, Refused, Verifier};
 
 /// The predecessor's answer had the type that PHP gives.
@@ -34,6 +37,8 @@ pub struct Plan {
 /// One interface's incoming side.
 pub struct Entrance {
     pub name: String,
+    /// What the interface is called where it sends: receipts are about messages that are kept by this name.
+    pub sender: String,
     pub inbound: Inbound,
     manner: Manner,
     pub answer: Answer,
@@ -65,7 +70,8 @@ impl Plan {
                 paths: inbound.paths.clone().unwrap_or_default(),
             };
             let with = [doors.as_slice(), std::slice::from_ref(&door)].concat();
-            let made = Entrance::new(name, inbound).and_then(|entrance| {
+            let sender = choose::name_of(interface);
+            let made = Entrance::new(name, sender, inbound).and_then(|entrance| {
                 let told = |twice: Vec<_>| twice.first().map(ToString::to_string);
                 let all = Doors::new(with).map_err(|twice| told(twice).unwrap_or_default())?;
                 Ok((all, entrance))
@@ -103,6 +109,11 @@ impl Plan {
         self.entrances.is_empty()
     }
 
+    /// All that receive.
+    pub fn entrances(&self) -> impl Iterator<Item = &Arc<Entrance>> {
+        self.entrances.values()
+    }
+
     pub fn entrance(&self, name: &str) -> Option<&Arc<Entrance>> {
         self.entrances.get(name)
     }
@@ -114,10 +125,11 @@ impl Plan {
 }
 
 impl Entrance {
-    fn new(name: &str, inbound: &Inbound) -> Result<Entrance, String> {
+    fn new(name: &str, sender: &str, inbound: &Inbound) -> Result<Entrance, String> {
         let profile = inbound.profile.as_ref().map(|named| &*named.profile);
         Ok(Entrance {
             name: name.to_owned(),
+            sender: sender.to_owned(),
             inbound: inbound.clone(),
             manner: match profile {
                 Some(profile) => of_profile(profile)?,
@@ -191,6 +203,55 @@ impl Entrance {
         }
     }
 
+    /// Whether requests must prove that they are the carrier's.
+    pub fn asks_for_proof(&self) -> bool {
+        self.verifier.is_some()
+    }
+
+    /// A webhook as the carrier would write it, and why it is not signed, if it is not.
+    pub fn compose(
+        &self,
+        wanted: &trial::Wanted<'_>,
+        now: u64,
+        nonce: &str,
+    ) -> Result<(Draft, Option<Unsigned>), trial::Unwritten> {
+        let path = self.inbound.paths.as_ref().and_then(|paths| paths.first());
+        let target = path.map_or("/", String::as_str);
+        let mut draft = match &self.inbound.profile {
+            Some(named) => trial::of_profile(&named.profile, wanted, target)?,
+            None => {
+                let inbound = &self.inbound;
+                let keys = [&inbound.key_to, &inbound.key_from, &inbound.key_body];
+                trial::of_keys(keys.map(String::as_str), wanted, target)?
+            }
+        };
+        let Some(verifier) = &self.verifier else {
+            return Ok((draft, None));
+        };
+        let signed = self.with_keys(None, |keys| verifier.sign(&mut draft, keys, now, nonce));
+        Ok((draft, signed.err()))
+    }
+
+    /// An address from which it takes requests.
+    pub fn address(&self) -> IpAddr {
+        let addresses = self.inbound.addresses.as_ref();
+        let first = addresses.and_then(|addresses| addresses.first());
+        first.map_or(IpAddr::from([127, 0, 0, 1]), Cidr::address)
+    }
+
+    fn with_keys<T>(&self, certificate: Option<&[u8]>, ask: impl FnOnce(&Keys<'_>) -> T) -> T {
+        let secrets = self.inbound.verify_secrets.iter();
+        let secrets: Vec<&str> = secrets.map(|secret| secret.expose()).collect();
+        ask(&Keys {
+            secrets: &secrets,
+            user: &self.inbound.verify_user,
+            public_url: self.inbound.public_url.as_deref(),
+            certificate,
+            // Who is named by a topic has no other secret.
+            topics: &secrets,
+        })
+    }
+
     /// Whether the request is the carrier's.
     pub fn verify(
         &self,
@@ -201,17 +262,7 @@ impl Entrance {
         let Some(verifier) = &self.verifier else {
             return Ok(());
         };
-        let secrets = self.inbound.verify_secrets.iter();
-        let secrets: Vec<&str> = secrets.map(|secret| secret.expose()).collect();
-        let keys = Keys {
-            secrets: &secrets,
-            user: &self.inbound.verify_user,
-            public_url: self.inbound.public_url.as_deref(),
-            certificate,
-            // Who is named by a topic has no other secret.
-            topics: &secrets,
-        };
-        verifier.verify(request, &keys, now)
+        self.with_keys(certificate, |keys| verifier.verify(request, keys, now))
     }
 
     /// Whether a proven request may have us fetch this address.

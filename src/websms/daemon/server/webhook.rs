@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::State;
+use axum::http::Method;
 use axum::http::request::Parts;
 use axum::response::Response;
 use tokio::time::timeout;
@@ -20,8 +21,10 @@ use super::answer::Verdict;
 use super::fetch::Fetch;
 use super::plan::{Entrance, Plan};
 use super::protocol::{Asked, Protocol};
+use super::trial::test_of;
 use crate::sys::clock;
 use crate::websms::daemon::Office;
+use crate::websms::media::token_of;
 use crate::websms::message::{Heard, Receipt, Received};
 use crate::websms::request::{LARGEST_BODY, Request};
 use crate::websms::source;
@@ -141,6 +144,9 @@ impl Counter {
         if sender != peer.ip().to_canonical() {
             asked.sender = sender.to_string();
         }
+        let test = test_of(&self.office, peer, &head);
+        // People who test an interface come from where they are, not from where the carrier is.
+        let sender = test.as_ref().map_or(sender, |test| test.sender);
         let door = plan.doors.find(sender, &head).map_err(|closed| {
             match (plan.closed > 0, plan.is_empty()) {
                 // It may be meant for the one that is closed; its carrier must not forget the message.
@@ -169,7 +175,8 @@ impl Counter {
         }
         self.verify(entrance, &request).await?;
         let heard = entrance.hear(&request)?;
-        self.act(entrance, heard).await
+        self.act(entrance, heard, test.is_some_and(|test| !test.deliver))
+            .await
     }
 
     async fn verify(&self, entrance: &Entrance, request: &Request<'_>) -> Result<(), Verdict> {
@@ -192,7 +199,12 @@ impl Counter {
             .map_err(|why| refused(why.to_string()))
     }
 
-    async fn act(&self, entrance: &Entrance, heard: Heard) -> Result<Verdict, Verdict> {
+    async fn act(
+        &self,
+        entrance: &Entrance,
+        heard: Heard,
+        is_test: bool,
+    ) -> Result<Verdict, Verdict> {
         let (messages, receipts) = match heard {
             Heard::Messages(messages) => (messages, Vec::new()),
             Heard::Receipts(receipts) => (Vec::new(), receipts),
@@ -210,11 +222,14 @@ impl Counter {
             (0, count) => Some(format!("{count} receipts")),
             (some, count) => Some(format!("{some} messages, {count} receipts")),
         };
-        let stored = timeout(SLOWEST_DISK, self.store(entrance, messages, receipts)).await;
+        let storing = self.store(entrance, messages, receipts, is_test);
+        let stored = timeout(SLOWEST_DISK, storing).await;
         match stored.unwrap_or(Err(SpoolError::Busy)) {
             Ok(is_new) => {
                 self.has_no_trouble();
-                let one = if is_new {
+                let one = if is_test {
+                    "a test; no phone gets it"
+                } else if is_new {
                     "a message"
                 } else {
                     "a message that was here already"
@@ -235,6 +250,7 @@ impl Counter {
         entrance: &Entrance,
         messages: Vec<Received>,
         receipts: Vec<Receipt>,
+        is_test: bool,
     ) -> Result<bool, SpoolError> {
         let now = clock::unix_millis();
         let mut is_new = false;
@@ -251,10 +267,14 @@ impl Counter {
                 received: now,
                 part: message.part,
             };
-            is_new |= self.office.spool.store(new).await?.is_new;
+            let stored = match is_test {
+                true => self.office.spool.store_test(new).await?,
+                false => self.office.spool.store(new).await?,
+            };
+            is_new |= stored.is_new;
         }
         for receipt in receipts {
-            let interface = entrance.name.clone();
+            let interface = entrance.sender.clone();
             self.office.spool.receipt(interface, receipt, now).await?;
         }
         Ok(is_new)
@@ -287,6 +307,11 @@ pub async fn take(
     let Some(Peer(peer)) = parts.extensions.get::<Peer>().copied() else {
         return Verdict::later(1, "nobody knows who asks").response();
     };
+    if let Some(token) = token_of(parts.uri.path())
+        && (parts.method == Method::GET || parts.method == Method::HEAD)
+    {
+        return super::media::serve(&counter.office, &parts.method, token).await;
+    }
     let headers: Vec<(&str, &str)> = parts
         .headers
         .iter()
