@@ -12,7 +12,8 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode};
 
 /// Each is one step from the schema of its number, counted from 0, to the next; never changed once released.
-const MIGRATIONS: [&str; 1] = [r"
+const MIGRATIONS: [&str; 2] = [
+    r"
 CREATE TABLE message (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -96,7 +97,9 @@ CREATE TABLE request (
     status INTEGER NOT NULL,
     reason TEXT NOT NULL
 ) STRICT;
-"];
+",
+    include_str!("schema/2.sql"),
+];
 
 /// The schema that this program writes.
 pub const VERSION: i64 = MIGRATIONS.len() as i64;
@@ -187,4 +190,18 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// A database as the first version left it, with a message.
+#[cfg(test)]
+pub fn make_first(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    let first = MIGRATIONS.first().unwrap();
+    connection
+        .execute_batch(&format!(
+            "BEGIN; {first} PRAGMA user_version = 1; COMMIT;
+             INSERT INTO message (id, direction, interface, sender, recipient, body, received, state, changed)
+             VALUES ('0D3V1C8Y00000', 'in', '1', '1', '2', 'x', 1, 'delivered', 1);"
+        ))
+        .unwrap();
 }
