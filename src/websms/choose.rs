@@ -86,14 +86,26 @@ pub fn find<'a>(config: &'a Config, name: &str) -> Option<&'a Interface> {
 /// # Errors
 /// If there is none, or nothing of it could be sent.
 pub fn accept<'a>(config: &'a Config, message: &HandedIn) -> Result<Accepted<'a>, Refusal> {
-    if message.body.is_empty() {
+    accept_with(config, message, Vec::new())
+}
+
+/// The same with addresses of pictures, beside which the text may be empty.
+///
+/// # Errors
+/// As there.
+pub fn accept_with<'a>(
+    config: &'a Config,
+    message: &HandedIn,
+    media: Vec<String>,
+) -> Result<Accepted<'a>, Refusal> {
+    if message.body.is_empty() && media.is_empty() {
         return Err(Refusal::Empty);
     }
     let sent = Sent {
         to: message.to.trim().to_owned(),
         from: bare(&message.from).to_owned(),
         body: message.body.clone(),
-        media: Vec::new(),
+        media,
     };
     let interface = choose(config, message.index.as_deref(), &sent.from)?;
     // Only whether it can be written: its id is still to come.
@@ -182,7 +194,8 @@ fn canonical(number: &str, country: Option<&str>) -> String {
 }
 
 /// The user of `"Name" <sip:user@host>`; what is no SIP address as it is.
-fn bare(from: &str) -> &str {
+#[must_use]
+pub fn bare(from: &str) -> &str {
     let uri = from.rsplit('<').next().unwrap_or(from).trim();
     let user = ["sips:", "sip:"]
         .iter()

@@ -1,16 +1,18 @@
 //! WebSMS's daemon: carriers on one side, phones on the other, and the spool between them.
 //!
-//! Four parts that know nothing of each other meet at the spool: `server` takes webhooks and the API's requests, `desk` what
-//! programs of this machine hand in, `phones` brings messages to phones, `carriers` to carriers. Each is a task of its own,
+//! Five parts that know nothing of each other meet at the spool: `server` takes webhooks and the API's requests, `desk` what
+//! programs of this machine hand in, `phones` brings messages to phones, `carriers` to carriers, and `hooks` tells others what happens. Each is a task of its own,
 //! and works off what it finds in the spool, so that none of them can lose what another took. Invariant: what is written
 //! down is complete at any moment; the end of a task, or of the process, costs a delay.
 
 mod carriers;
 mod desk;
+mod hooks;
 mod office;
 mod phones;
 mod server;
 mod setup;
+mod shapes;
 
 use std::io;
 use std::net::SocketAddr;
@@ -92,6 +94,7 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
     let working = [
         tokio::spawn(phones::run(Arc::clone(&office))),
         tokio::spawn(Office::pass_news_on(Arc::clone(&office))),
+        tokio::spawn(hooks::run(Arc::clone(&office))),
     ];
     notify::send_surely("READY=1");
 

@@ -1,6 +1,6 @@
 //! The carriers' door: webhooks in, answers out.
 //!
-//! `guests` says who may stay and how long, `line` tells it what goes over a connection; `plan` is the configuration as
+//! The API's requests come in by the same door and go to `api`. `guests` says who may stay and how long, `line` tells it what goes over a connection; `plan` is the configuration as
 //! requests need it; `webhook` is the way of a request, `answer` what is said in the end, `fetch` what must be asked of
 //! Amazon before, and `protocol` what is told to people.
 //!
@@ -9,6 +9,7 @@
 //! forget it when the trouble is ours.
 
 mod answer;
+mod api;
 mod fetch;
 mod guests;
 mod line;
@@ -49,8 +50,11 @@ const ROUND: Duration = Duration::from_millis(500);
 const ROUNDS: u32 = 10;
 
 /// Who sits at the other end of a connection, for whoever answers it.
-#[derive(Debug, Clone, Copy)]
-struct Peer(SocketAddr);
+#[derive(Debug, Clone)]
+struct Peer {
+    address: SocketAddr,
+    seat: Arc<Seat>,
+}
 
 /// The sockets that PID 1 has passed, or one of our own.
 pub fn open(options: &Options) -> io::Result<Vec<std::net::TcpListener>> {
@@ -154,10 +158,17 @@ impl House {
                     return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
                 }
                 let mut request = request.map(Body::new);
-                request.extensions_mut().insert(Peer(peer));
+                request.extensions_mut().insert(Peer {
+                    address: peer,
+                    seat: Arc::clone(&seat),
+                });
                 let answer = service.call(request).await;
-                seat.has_answer();
-                Ok(answer.unwrap_or_else(|never| match never {}))
+                let answer = answer.unwrap_or_else(|never| match never {});
+                // One that goes on says itself when it ends.
+                if answer.extensions().get::<api::Streaming>().is_none() {
+                    seat.has_answer();
+                }
+                Ok(answer)
             }
         });
         let mut builder = http1::Builder::new();
