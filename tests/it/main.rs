@@ -37,5 +37,6 @@ mod views;
 mod volume;
 mod web;
 mod websms;
+mod websms_api;
 mod websms_send;
 mod websms_spool;

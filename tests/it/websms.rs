@@ -1,7 +1,7 @@
 //! WebSMS's door to the carriers: the real binary on a socket that is passed to it, and what a carrier, a proxy or a stranger
 //! may send there.
 
-mod bridge;
+pub mod bridge;
 mod crowds;
 mod interfaces;
 mod trouble;

@@ -151,13 +151,18 @@ const HOOK: &str = "this hook is left out";
 const TOKENS: [&str; 3] = ["token", "token_file", "token_sha256"];
 
 impl Side<'_, '_> {
+    /// The value of a name's own, even an empty one: `no` and `none` are read as nothing at all, and must not become the
+    /// default, which is everything.
     fn listed_as<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Read<T>) -> Option<T> {
-        let given = self.listed(name)?;
+        let key = self.reader.key(self.section, name)?;
+        let given = self
+            .stated(name)
+            .filter(|_| matches!(key.value, Value::Many(_)))?;
         self.judge(name, given.line, read(given.text))
     }
 
     fn scope(&mut self) -> Option<Scope> {
-        let numbers = self.listed_as("numbers", values::numbers)?;
+        let numbers = self.listed_as("numbers", numbers)?;
         Some(Scope::new(&numbers))
     }
 
@@ -253,6 +258,13 @@ impl Side<'_, '_> {
             }
         }
         keys
+    }
+}
+
+fn numbers(text: &str) -> Read<Vec<String>> {
+    match values::numbers(text)? {
+        numbers if numbers.is_empty() => bad("it names no number", "leave the key out for all"),
+        numbers => Ok(numbers),
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use crate::autoban::cidr::Cidr;
 use crate::sys::say::{ERROR, say};
 use crate::websms::body::Malformed;
-use crate::websms::config::{Config, Inbound};
+use crate::websms::choose;
+use crate::websms::config::{Config, Inbound, Interface};
 use crate::websms::door::{Door, Doors};
 use crate::websms::extract::{Hearing, check, keys};
 use crate::websms::message::Heard;
@@ -34,6 +35,8 @@ pub struct Plan {
 /// One interface's incoming side.
 pub struct Entrance {
     pub name: String,
+    /// What the interface is called where it sends: receipts are about those messages.
+    pub sender: String,
     pub inbound: Inbound,
     manner: Manner,
     pub answer: Answer,
@@ -65,7 +68,7 @@ impl Plan {
                 paths: inbound.paths.clone().unwrap_or_default(),
             };
             let with = [doors.as_slice(), std::slice::from_ref(&door)].concat();
-            let made = Entrance::new(name, inbound).and_then(|entrance| {
+            let made = Entrance::new(interface, inbound).and_then(|entrance| {
                 let told = |twice: Vec<_>| twice.first().map(ToString::to_string);
                 let all = Doors::new(with).map_err(|twice| told(twice).unwrap_or_default())?;
                 Ok((all, entrance))
@@ -123,10 +126,11 @@ impl Plan {
 }
 
 impl Entrance {
-    fn new(name: &str, inbound: &Inbound) -> Result<Entrance, String> {
+    fn new(interface: &Interface, inbound: &Inbound) -> Result<Entrance, String> {
         let profile = inbound.profile.as_ref().map(|named| &*named.profile);
         Ok(Entrance {
-            name: name.to_owned(),
+            name: interface.name().to_owned(),
+            sender: choose::name_of(interface).to_owned(),
             inbound: inbound.clone(),
             manner: match profile {
                 Some(profile) => of_profile(profile)?,

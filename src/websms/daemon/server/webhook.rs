@@ -258,7 +258,7 @@ impl Counter {
             is_new |= self.office.spool.store(new).await?.is_new;
         }
         for receipt in receipts {
-            let interface = entrance.name.clone();
+            let interface = entrance.sender.clone();
             self.office.spool.receipt(interface, receipt, now).await?;
         }
         Ok(is_new)
