@@ -83,6 +83,8 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
     let mut office = Office::new(options.paths.clone(), spool, config);
     office.agi = options.agi;
     let office = Arc::new(office);
+    // Before anything can happen: a new hook is told from here.
+    let begin = *office.spool.journal().borrow();
     let doors = server::open(options).map_err(cannot("listen"))?;
     let desk = desk::open(&office).map_err(cannot("listen on the control socket"))?;
     let mut serving = vec![
@@ -94,7 +96,7 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
     let working = [
         tokio::spawn(phones::run(Arc::clone(&office))),
         tokio::spawn(Office::pass_news_on(Arc::clone(&office))),
-        tokio::spawn(hooks::run(Arc::clone(&office))),
+        tokio::spawn(hooks::run(Arc::clone(&office), begin)),
     ];
     notify::send_surely("READY=1");
 

@@ -103,6 +103,17 @@ pub fn spellings(number: &str) -> Vec<String> {
     }
 }
 
+/// The ways in which a number is written that somebody looks for: without a plus it may have its country, too.
+#[must_use]
+pub fn sought(number: &str) -> Vec<String> {
+    let number = number.trim();
+    let is_whole = number.len() > 6 && !number.starts_with('0');
+    match is_whole && number.bytes().all(|b| b.is_ascii_digit()) {
+        true => spellings(&format!("+{number}")),
+        false => spellings(number),
+    }
+}
+
 /// Who may use the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
@@ -197,6 +208,9 @@ mod tests {
         for number in ["", "+101", "1011", "4670123456", "+467012345678", "shop"] {
             assert!(!scope.has(number), "{number}");
         }
+        assert_eq!(sought("46701234567"), sought("0046701234567"));
+        assert_eq!(sought("0701234567"), ["0701234567"]);
+        assert_eq!(sought("101"), ["101"]);
         assert!(scope.sees("+1", "101") && scope.sees("101", "+1") && !scope.sees("+1", "+2"));
     }
 }

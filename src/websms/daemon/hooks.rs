@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::Office;
 use crate::websms::hook::Hook;
+use crate::websms::spool::Id;
 use courier::Courier;
 
 struct Running {
@@ -21,7 +22,8 @@ struct Running {
 }
 
 /// Sees to it that each hook of the configuration has its courier, until the office closes.
-pub async fn run(office: Arc<Office>) {
+/// `from` is the place in the journal at which those begin that are new.
+pub async fn run(office: Arc<Office>, mut from: Id) {
     let mut configs = office.configs();
     let mut running: HashMap<String, Running> = HashMap::new();
     let mut is_start = true;
@@ -45,7 +47,7 @@ pub async fn run(office: Arc<Office>) {
                 continue;
             }
             // Who reads the configuration again means to try again.
-            let courier = Courier::new(Arc::clone(&office), hook.clone(), !is_start);
+            let courier = Courier::new(Arc::clone(&office), hook.clone(), from, !is_start);
             let running_one = Running {
                 hook: hook.clone(),
                 task: tokio::spawn(courier.run()),
@@ -59,6 +61,7 @@ pub async fn run(office: Arc<Office>) {
                 break;
             },
         }
+        from = *office.spool.journal().borrow();
     }
     // What was under way is told again after the next start, under the same id.
     running.values().for_each(|one| one.task.abort());

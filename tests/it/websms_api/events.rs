@@ -119,7 +119,7 @@ fn a_reader_with_numbers_hears_of_them_only_and_no_longer_than_its_token() {
     bridge.configure(&conf(&carrier, "").replace(CRM, "another-token-012345"));
     bridge.reload();
     // Whatever is still on its way, then the end.
-    while !reader.0.line().is_empty() || reader.0.line() != "0" {}
+    while reader.0.line() != "0" {}
     assert_eq!(get(&bridge, CRM, "/v1/events").status, 401);
 }
 
@@ -135,8 +135,8 @@ fn who_does_not_read_is_cut_off_and_holds_up_nobody() {
     for _ in 0..300 {
         line.post("/hook", &form(OTHER, "+461", &long));
         assert_eq!(line.hears_answer().status, 200);
-        let (_, event) = awake.next();
-        assert_eq!(event["type"], "message.received");
+        // The other one hears of it, and of what becomes of it.
+        while awake.next().1["type"] != "message.received" {}
     }
     bridge.says("the client all takes its events too slowly and is cut off");
     drop(sleeper);

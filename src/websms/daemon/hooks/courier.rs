@@ -43,11 +43,12 @@ pub struct Courier {
 }
 
 impl Courier {
-    pub fn new(office: Arc<Office>, hook: Hook, revives: bool) -> Courier {
+    /// A new one is told what comes after `from`.
+    pub fn new(office: Arc<Office>, hook: Hook, from: Id, revives: bool) -> Courier {
         Courier {
             office,
             revives,
-            position: Id::of_number(0),
+            position: from,
             written: None,
             bucket: Bucket::new(Some(hook.rate), unix_millis()),
             client: None,
@@ -111,13 +112,7 @@ impl Courier {
                 self.written = Some(mark.position);
             }
             // It is told what happens from now on.
-            None => {
-                self.position = *self.office.spool.journal().borrow();
-                if self.position == Id::of_number(0) {
-                    self.position = Id::first_of(unix_millis());
-                }
-                self.write(false).await;
-            }
+            None => self.write(false).await,
         }
         true
     }

@@ -13,7 +13,7 @@ use super::super::webhook;
 use super::{Answer, Call, forbidden, json, of_spool};
 use crate::sys::clock;
 use crate::sys::say::{INFO, say};
-use crate::websms::api::access::{Scope, spellings};
+use crate::websms::api::access::{Scope, sought};
 use crate::websms::api::draft::{self, Draft};
 use crate::websms::api::problem::Problem;
 use crate::websms::body::query;
@@ -204,7 +204,7 @@ pub async fn list(call: &Call<'_>) -> Answer {
                 let state = State::of_word(&value);
                 filter.state = Some(state.ok_or_else(|| wrong("there is no such state"))?);
             }
-            "number" => filter.spellings = Some(spellings(&value)),
+            "number" => filter.spellings = Some(sought(&value)),
             "interface" => filter.interface = Some(value),
             "cursor" => {
                 let id = value.parse().map_err(|_| wrong("that is no cursor"))?;
