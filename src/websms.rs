@@ -8,12 +8,13 @@
 //! and `extract` (what it says); `request` is what they look at, `body` makes a `document` of it and `path` finds its way
 //! there. `outgoing` writes requests and judges answers, `number` and `segments` know numbers and lengths, `delivery` is a
 //! message's life, and `hep` reads the phones' answers. `choose` finds the interface for a message that a program hands in by
-//! the words of `control` or of `agi`. Those rooms are pure; `spool` keeps the messages on
+//! the words of `control` or of `agi`; `api` is what programs elsewhere may ask over HTTP, and `hook` how they are told. Those rooms are pure; `spool` keeps the messages on
 //! disk, and `daemon` brings all of it together.
 //!
 //! Invariant: nothing that came from outside reaches Asterisk, a log or a shell but as a value of a typed field.
 
 pub mod agi;
+pub mod api;
 pub mod body;
 pub mod choose;
 pub mod config;
@@ -24,6 +25,7 @@ pub mod document;
 pub mod door;
 pub mod extract;
 pub mod hep;
+pub mod hook;
 pub mod ini;
 pub mod media;
 pub mod message;

@@ -182,7 +182,8 @@ fn canonical(number: &str, country: Option<&str>) -> String {
 }
 
 /// The user of `"Name" <sip:user@host>`; what is no SIP address as it is.
-fn bare(from: &str) -> &str {
+#[must_use]
+pub fn bare(from: &str) -> &str {
     let uri = from.rsplit('<').next().unwrap_or(from).trim();
     let user = ["sips:", "sip:"]
         .iter()

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::api::access::Client;
+use super::hook::Hook;
 use super::ini::{Ini, Key, Value};
 use super::media::Allow;
 use super::profile::Profile;
@@ -20,6 +22,7 @@ use crate::autoban::config::nearest;
 pub use secret::Secret;
 
 mod check;
+mod clients;
 mod incoming;
 mod interface;
 pub mod keys;
@@ -52,6 +55,9 @@ pub struct Config {
     pub queue: AstQueue,
     pub store: Store,
     pub clients: Vec<Client>,
+    pub hooks: Vec<Hook>,
+    /// Somebody is to be told of what happens, now or when a mistake is corrected.
+    pub listens: bool,
     pub mistakes: Vec<Mistake>,
 }
 
@@ -248,15 +254,6 @@ impl Default for Store {
     }
 }
 
-/// Who may use the API.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Client {
-    pub name: String,
-    pub token: Secret,
-    /// None: all.
-    pub numbers: Option<Vec<String>>,
-}
-
 /// Reads websms.conf; `text` is none if there is no such file. `file` is its name for the mistakes.
 #[must_use]
 pub fn read(file: &str, text: Option<&str>, world: &World<'_>) -> Config {
@@ -283,7 +280,12 @@ pub fn read(file: &str, text: Option<&str>, world: &World<'_>) -> Config {
     let queue = reader.queue();
     let store = reader.store();
     let clients = reader.clients();
+    let hooks = reader.hooks();
+    let listens = reader.listens();
     let interfaces = reader.interfaces();
+    if !clients.is_empty() {
+        reader.paths_of_the_api(&interfaces);
+    }
     reader.mistakes.sort_by_key(|mistake| mistake.line);
     Config {
         interfaces,
@@ -293,6 +295,8 @@ pub fn read(file: &str, text: Option<&str>, world: &World<'_>) -> Config {
         queue,
         store,
         clients,
+        hooks,
+        listens,
         mistakes: reader.mistakes,
     }
 }
@@ -364,7 +368,7 @@ impl<'a> Reader<'a> {
             let name = section.name.as_str();
             if !keys::SECTIONS.iter().any(|(known, _)| *known == name) {
                 let hint = nearest(name, keys::SECTIONS.iter().map(|(known, _)| *known)).map_or(
-                    "the sections are [websms], [websmsd], [astqueue], [store] and [api]"
+                    "the sections are [websms], [websmsd], [astqueue], [store], [api] and [hooks]"
                         .to_owned(),
                     |known| format!("did you mean [{known}]?"),
                 );
@@ -418,6 +422,11 @@ impl<'a> Reader<'a> {
             (keys::Index::Client, Value::One(_)) => self.tell(
                 key.line,
                 format!("`{shown}` names no client; it is left out"),
+                format!("write it as {shown} [name] = value"),
+            ),
+            (keys::Index::Hook, Value::One(_)) => self.tell(
+                key.line,
+                format!("`{shown}` names no hook; it is left out"),
                 format!("write it as {shown} [name] = value"),
             ),
             _ => {}

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::websms::api::access::{Digest, Rights};
+use crate::websms::delivery::State;
 
 fn variable(name: &str) -> Option<String> {
     (name == "SMS_SECRET").then(|| "from-env".to_owned())
@@ -333,8 +335,14 @@ fn clients_of_the_api() {
     );
     let names: Vec<&str> = config.clients.iter().map(|c| c.name.as_str()).collect();
     assert_eq!(names, ["crm", "shop"]);
-    assert_eq!(config.clients[1].token.expose(), "0123456789abcdef");
-    assert_eq!(config.clients[1].numbers, None);
+    assert_eq!(config.clients[1].token, Digest::of("0123456789abcdef"));
+    assert_eq!(config.clients[1].scope, None);
+    assert!(
+        config.clients[0]
+            .scope
+            .as_ref()
+            .is_some_and(|scope| scope.has("46701234567"))
+    );
     assert_eq!(config.store.retention, Duration::from_secs(604_800));
     assert_eq!(config.store.validity, Store::default().validity);
     let told = told(&config);
@@ -347,6 +355,70 @@ fn clients_of_the_api() {
         "{told}"
     );
     assert!(!format!("{config:?}").contains("0123456789"));
+}
+
+#[test]
+fn rights_and_digests_of_clients() {
+    let config = config(
+        "[api]\ntoken_sha256 [a] = ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\nrights [a] = read\n\
+         token [b] = 0123456789abcdefg\nrights [b] = write\ntoken [c] = 0123456789abcdefg\ntoken [d] = 0123456789abcdefg\n\
+         token [e] = 0123456789abcdefh\ntoken_sha256 [e] = 12\ntoken_sha256 [f] = 12\nnumbers = +1\n\
+         token [g] = 0123456789abcdefi\nrights [g] = none\ntoken [h] = 0123456789abcdefj\nnumbers [h] =\n\
+         [websmsd]\nurl_path [1] = /v1/hook\nprox_addr = \"\"\n",
+    );
+    let names: Vec<&str> = config.clients.iter().map(|c| c.name.as_str()).collect();
+    assert_eq!(names, ["a", "c"]);
+    assert_eq!(config.clients[0].token, Digest::of("abc"));
+    assert_eq!(
+        config.clients[0].rights,
+        Rights {
+            send: false,
+            read: true
+        }
+    );
+    let told = told(&config);
+    for line in [
+        "5: rights [b]: that is no right; this client is left out",
+        "7: the token is that of [c]; this client is left out",
+        "9: there are two tokens; this client is left out",
+        "10: token_sha256 [f]: that is no SHA-256 digest; this client is left out",
+        "11: `numbers` names no client; it is left out",
+        "13: rights [g]: it names no right; this client is left out",
+        "15: numbers [h]: it names no number; this client is left out",
+        "17: url_path: /v1/hook lies where the API is; it stays the carrier's",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+}
+
+#[test]
+fn hooks_and_their_mistakes() {
+    let config = config(
+        "[hooks]\nurl [crm] = https://crm.example.org/hunter2\nsecret [crm] = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n\
+         events [crm] = received, message.failed\nbody [crm] = no\nrate [crm] = 1/s\n\
+         url [a] = crm.example.org\nsecret [a] = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n\
+         url [b] = http://crm\nsecret [b] = hunter2\nurl [c] = http://crm\nsecret [d] = hunter2\nevents [d] = eaten\n",
+    );
+    let [hook] = config.hooks.as_slice() else {
+        panic!("{:?}", config.hooks)
+    };
+    assert_eq!(
+        (hook.name.as_str(), hook.text, hook.rate),
+        ("crm", false, 1.0)
+    );
+    assert_eq!(hook.states, Some(vec![State::Received, State::Failed]));
+    assert!(config.listens && config.clients.is_empty());
+    let told = told(&config);
+    for line in [
+        "7: url [a]: that is no address; this hook is left out",
+        "10: a secret of a hook is `whsec_` and 24 to 64 bytes in base64; this hook is left out",
+        "secret [c] is missing; this hook is left out",
+        "url [d] is missing; this hook is left out",
+        "13: events [d]: that is no state of a message; this hook is left out",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    assert!(!format!("{config:?}{told}").contains("hunter2"));
 }
 
 #[test]
@@ -376,7 +448,7 @@ fn table() -> String {
             };
             let index = match key.index {
                 keys::Index::No | keys::Index::Interface => "",
-                keys::Index::Client => " [name]",
+                keys::Index::Client | keys::Index::Hook => " [name]",
             };
             let default = match key.default.is_empty() {
                 true => String::new(),

@@ -1,17 +1,19 @@
 //! WebSMS's daemon: carriers on one side, phones on the other, and the spool between them.
 //!
-//! Four parts that know nothing of each other meet at the spool: `server` takes webhooks and the API's requests, `desk` what
-//! programs of this machine hand in, `phones` brings messages to phones, `carriers` to carriers. Each is a task of its own,
+//! Five parts that know nothing of each other meet at the spool: `server` takes webhooks and the API's requests, `desk` what
+//! programs of this machine hand in, `phones` brings messages to phones, `carriers` to carriers, and `hooks` tells others what happens. Each is a task of its own,
 //! and works off what it finds in the spool, so that none of them can lose what another took. Invariant: what is written
 //! down is complete at any moment; the end of a task, or of the process, costs a delay.
 
 mod carriers;
 mod desk;
+mod hooks;
 mod media;
 mod office;
 mod phones;
 mod server;
 mod setup;
+mod shapes;
 
 use std::io;
 use std::net::SocketAddr;
@@ -82,6 +84,8 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
     let mut office = Office::new(options.paths.clone(), spool, config);
     office.agi = options.agi;
     let office = Arc::new(office);
+    // Before anything can happen: a new hook is told from here.
+    let begin = *office.spool.journal().borrow();
     let doors = server::open(options).map_err(cannot("listen"))?;
     let listeners = doors.iter().filter_map(|door| door.local_addr().ok());
     let _ = office.listeners.set(listeners.collect());
@@ -96,6 +100,7 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
         tokio::spawn(phones::run(Arc::clone(&office))),
         tokio::spawn(media::run(Arc::clone(&office))),
         tokio::spawn(Office::pass_news_on(Arc::clone(&office))),
+        tokio::spawn(hooks::run(Arc::clone(&office), begin)),
     ];
     notify::send_surely("READY=1");
 

@@ -7,29 +7,33 @@
 mod book;
 mod erase;
 mod id;
+mod journal;
 mod media;
 mod parts;
 mod reader;
 mod receipts;
 mod schema;
+mod submit;
 mod writer;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::delivery::{DAY, HOUR, Leg, Moment, State};
 use super::message::{Part, Receipt};
 pub use id::{Id, NoId};
+pub use journal::{Happening, Mark};
 pub use media::{Due, Media, MediaChange, MediaState};
 pub use reader::{Counts, Filter, History, Message, Reader};
-use writer::{Order, Writer};
+use writer::{Following, Order, Writer};
 
 /// The file within WebSMS's directory of state.
 pub const NAME: &str = "spool.db";
@@ -192,6 +196,8 @@ pub enum SpoolError {
     Broken(String),
     #[error("there is no message {0}")]
     Unknown(Id),
+    #[error("the key was used before, for another message")]
+    KeyUsed,
     #[error("the spool is closed")]
     Closed,
 }
@@ -203,7 +209,7 @@ impl SpoolError {
             SpoolError::Busy => Some(1),
             SpoolError::Full { .. } | SpoolError::NoSpace | SpoolError::Broken(_) => Some(30),
             SpoolError::Closed => Some(5),
-            SpoolError::Unknown(_) => None,
+            SpoolError::Unknown(_) | SpoolError::KeyUsed => None,
         }
     }
 
@@ -212,6 +218,7 @@ impl SpoolError {
             SpoolError::Full { .. } => Some("are the phones away, or does the carrier refuse?"),
             SpoolError::NoSpace => Some("free some space on the file system of /srv"),
             SpoolError::Broken(_) => Some("is /srv mounted writable, and the disk sound?"),
+            SpoolError::KeyUsed => Some("a new message has a key of its own"),
             SpoolError::Busy | SpoolError::Unknown(_) | SpoolError::Closed => None,
         }
     }
@@ -244,6 +251,7 @@ pub struct Spool {
     /// Requests that the writer has not fetched yet, and the most of them.
     requests: Arc<Mutex<VecDeque<Request>>>,
     most_requests: usize,
+    following: Following,
 }
 
 /// The end of the writer.
@@ -272,7 +280,9 @@ impl Spool {
         let news = Arc::new(Notify::new());
         let requests = Arc::new(Mutex::new(VecDeque::new()));
         let most_requests = limits.requests.max(1);
-        let writer = Writer::open(path, limits, Arc::clone(&news), Arc::clone(&requests), tell)?;
+        let following = Following::default();
+        let (heard, asked) = (Arc::clone(&news), Arc::clone(&requests));
+        let writer = Writer::open(path, limits, heard, asked, following.clone(), tell)?;
         let thread = std::thread::Builder::new()
             .name("spool".to_owned())
             .spawn(move || writer.run(&queue))
@@ -287,6 +297,7 @@ impl Spool {
             readers: Arc::default(),
             requests,
             most_requests,
+            following,
         };
         Ok((spool, Handle { orders, thread }))
     }
@@ -305,6 +316,33 @@ impl Spool {
     /// If it is not on disk.
     pub async fn store_test(&self, message: New) -> Result<Stored, SpoolError> {
         self.ask(|answer| Order::StoreTest(message, answer)).await
+    }
+
+    /// Stores a message that has a key, unless it is there. `print` is a digest of all that makes a repeat the same.
+    ///
+    /// # Errors
+    /// If it is not there, or its key stands for another message.
+    pub async fn submit(&self, message: New, print: String) -> Result<Stored, SpoolError> {
+        self.ask(|answer| Order::Submit(message, print, answer))
+            .await
+    }
+
+    /// Whether what happens is written into the journal, for those who follow.
+    pub fn keep_journal(&self, keeps: bool) {
+        self.following.is_on.store(keeps, Ordering::Relaxed);
+    }
+
+    /// The last line of the journal; it tells of each that is new.
+    pub fn journal(&self) -> watch::Receiver<Id> {
+        self.following.end.subscribe()
+    }
+
+    /// Writes down how far a hook has followed.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub async fn mark(&self, mark: Mark) -> Result<(), SpoolError> {
+        self.ask(|answer| Order::Mark(mark, answer)).await
     }
 
     /// Writes down what became of messages, all or nothing. The answer is the state of each: receipts that came before the

@@ -37,6 +37,7 @@ mod views;
 mod volume;
 mod web;
 mod websms;
+mod websms_api;
 mod websms_send;
 mod websms_sms;
 mod websms_spool;

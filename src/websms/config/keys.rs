@@ -22,6 +22,8 @@ pub enum Index {
     Interface,
     /// The name of a client of the API.
     Client,
+    /// The name of a hook.
+    Hook,
 }
 
 const fn known(
@@ -60,6 +62,24 @@ const fn inward(
     known("websmsd", Index::Interface, name, form, default, meaning)
 }
 
+const fn client(
+    name: &'static str,
+    form: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+) -> Known {
+    known("api", Index::Client, name, form, default, meaning)
+}
+
+const fn hook(
+    name: &'static str,
+    form: &'static str,
+    default: &'static str,
+    meaning: &'static str,
+) -> Known {
+    known("hooks", Index::Hook, name, form, default, meaning)
+}
+
 const fn single(
     section: &'static str,
     name: &'static str,
@@ -77,6 +97,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("astqueue", "the dialplan that takes them"),
     ("store", "how long messages are kept"),
     ("api", "who may use the API"),
+    ("hooks", "who is told what happens to messages"),
 ];
 
 /// The keys, in the order of the reference.
@@ -393,29 +414,72 @@ pub const KEYS: &[Known] = &[
         "1G",
         "the place for all media together; what comes when it is full stays with the carrier",
     ),
-    known(
-        "api",
-        Index::Client,
+    client(
         "token",
         "text",
         "",
         "the bearer token of the client of that name",
     ),
-    known(
-        "api",
-        Index::Client,
+    client(
         "token_file",
         "path",
         "",
         "a file whose first line is the token",
     ),
-    known(
-        "api",
-        Index::Client,
+    client(
+        "token_sha256",
+        "64 digits",
+        "",
+        "the SHA-256 digest of the token, which then stands nowhere on the machine",
+    ),
+    client(
+        "rights",
+        "send, read",
+        "send, read",
+        "what that client may do",
+    ),
+    client(
         "numbers",
         "numbers",
         "all",
-        "the numbers for which that client may send and read",
+        "the numbers from which that client may send, and whose messages it sees",
+    ),
+    hook("url", "address", "", "where events are posted to"),
+    hook(
+        "secret",
+        "text",
+        "",
+        "what requests are signed with: `whsec_` and 24 to 64 bytes in base64",
+    ),
+    hook(
+        "secret_file",
+        "path",
+        "",
+        "a file with such a secret on each line; requests are signed with all of them",
+    ),
+    hook(
+        "events",
+        "states",
+        "all",
+        "the states of which the hook is told, for example `received, delivered, failed`",
+    ),
+    hook(
+        "numbers",
+        "numbers",
+        "all",
+        "the numbers of whose messages the hook is told",
+    ),
+    hook(
+        "body",
+        "yes or no",
+        "yes",
+        "whether the text and the addresses of pictures go along",
+    ),
+    hook(
+        "rate",
+        "count/s, /m or /h",
+        "20/s",
+        "how many requests the hook gets in that time",
     ),
 ];
 

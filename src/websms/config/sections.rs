@@ -1,16 +1,15 @@
-//! The sections without interfaces: proxies, `[astqueue]`, `[store]`, `[api]`.
+//! The sections without interfaces and names: proxies, `[astqueue]`, `[store]`.
 //!
-//! Pure. A bad value here leaves the default, but a bad list of proxies trusts none, and a bad client is left out.
+//! Pure. A bad value here leaves the default, but a bad list of proxies trusts none.
 
 use super::interface::Side;
 use super::values::{self, Read, bad};
-use super::{AstQueue, Client, Deliver, Interface, Reader, Secret, Store};
+use super::{AstQueue, Deliver, Interface, Reader, Store};
 use crate::autoban::cidr::Cidr;
-use crate::websms::ini::Value;
 
 impl<'a> Reader<'a> {
     /// A section of keys without index; a bad value leaves the default.
-    fn plain(&mut self, section: &'static str) -> Side<'_, 'a> {
+    pub(super) fn plain(&mut self, section: &'static str) -> Side<'_, 'a> {
         Side {
             reader: self,
             section,
@@ -100,74 +99,6 @@ impl<'a> Reader<'a> {
                 .read("media_quota", values::size)
                 .unwrap_or(default.media_quota),
         }
-    }
-
-    pub(super) fn clients(&mut self) -> Vec<Client> {
-        let keys = self
-            .ini
-            .section("api")
-            .map_or(&[][..], |section| &section.keys);
-        let mut names: Vec<String> = Vec::new();
-        for key in keys {
-            let Value::Many(items) = &key.value else {
-                continue;
-            };
-            for item in items {
-                let name = item.index.trim().to_owned();
-                if !names.contains(&name) {
-                    names.push(name);
-                }
-            }
-        }
-        names
-            .into_iter()
-            .filter_map(|name| self.client(name))
-            .collect()
-    }
-
-    fn client(&mut self, name: String) -> Option<Client> {
-        let mut side = self.plain("api");
-        side.index = Some(name.clone());
-        side.consequence = "this client is left out";
-        let numbers = match side.listed("numbers") {
-            Some(given) => Some(side.judge("numbers", given.line, values::numbers(given.text))?),
-            None => None,
-        };
-        let token = match (side.listed("token"), side.listed("token_file")) {
-            (Some(_), Some(file)) => {
-                let both = bad("token is there, too", "give one of them");
-                side.judge("token_file", file.line, both)?
-            }
-            (Some(token), None) => Secret::new(token.text),
-            (None, Some(file)) => side.secrets_of("token_file", file)?.into_iter().next()?,
-            (None, None) => {
-                let line = side.reader.line("api");
-                let shown = side.shown("token");
-                side.stop(
-                    line,
-                    &format!("{shown} is missing"),
-                    "write it, or token_file",
-                );
-                return None;
-            }
-        };
-        if token.expose().len() < 16 {
-            let line = side
-                .listed("token")
-                .or(side.listed("token_file"))
-                .map_or(1, |given| given.line);
-            side.stop(
-                line,
-                "the token is shorter than 16 signs",
-                "make one with: openssl rand -hex 24",
-            );
-            return None;
-        }
-        Some(Client {
-            name,
-            token,
-            numbers,
-        })
     }
 }
 

@@ -24,6 +24,8 @@ mod exchange;
 mod ledger;
 mod notice;
 
+pub use exchange::jitter;
+
 /// What people order, and where the new state goes, or why there is none.
 #[derive(Debug)]
 pub enum Order {

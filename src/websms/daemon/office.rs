@@ -56,6 +56,7 @@ pub struct Office {
 impl Office {
     pub fn new(paths: Paths, spool: Spool, config: Config) -> Office {
         let (orders, ordered) = mpsc::channel(16);
+        spool.keep_journal(config.listens);
         Office {
             paths,
             spool,
@@ -92,6 +93,7 @@ impl Office {
     }
 
     pub fn reconfigure(&self, config: Config) {
+        self.spool.keep_journal(config.listens);
         self.config.send_replace(Arc::new(config));
     }
 

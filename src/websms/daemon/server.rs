@@ -1,7 +1,8 @@
 //! The carriers' door: webhooks in, answers out.
 //!
-//! `guests` says who may stay and how long, `line` tells it what goes over a connection; `plan` is the configuration as
-//! requests need it; `webhook` is the way of a request, `trial` tests it, `answer` what is said in the end, `fetch` what must be asked of
+//! The API's requests come in by the same door and go to `api`. `guests` says who may stay and how long, `line` tells it what
+//! goes over a connection; `plan` is the configuration as requests need it; `webhook` is the way of a request, `trial` tests it,
+//! `answer` what is said in the end, `fetch` what must be asked of
 //! Amazon before, and `protocol` what is told to people.
 //!
 //! It refuses what costs: bodies that are too large before they are read, heads and bodies that dawdle, crowds of one
@@ -9,6 +10,7 @@
 //! forget it when the trouble is ours.
 
 mod answer;
+mod api;
 mod fetch;
 mod guests;
 mod line;
@@ -51,8 +53,11 @@ const ROUND: Duration = Duration::from_millis(500);
 const ROUNDS: u32 = 10;
 
 /// Who sits at the other end of a connection, for whoever answers it.
-#[derive(Debug, Clone, Copy)]
-struct Peer(SocketAddr);
+#[derive(Debug, Clone)]
+struct Peer {
+    address: SocketAddr,
+    seat: Arc<Seat>,
+}
 
 /// The sockets that PID 1 has passed, or one of our own.
 pub fn open(options: &Options) -> io::Result<Vec<std::net::TcpListener>> {
@@ -156,10 +161,16 @@ impl House {
                     return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
                 }
                 let mut request = request.map(Body::new);
-                request.extensions_mut().insert(Peer(peer));
+                request.extensions_mut().insert(Peer {
+                    address: peer,
+                    seat: Arc::clone(&seat),
+                });
                 let answer = service.call(request).await;
                 let mut answer = answer.unwrap_or_else(|never| match never {});
-                match answer.extensions_mut().remove::<media::Lasting>() {
+                let lasting = answer.extensions_mut().remove::<media::Lasting>();
+                match lasting {
+                    // One that goes on says itself when it ends.
+                    None if answer.extensions().get::<api::Streaming>().is_some() => {}
                     None => seat.has_answer(),
                     // It waits for the rest.
                     Some(media::Lasting(end)) => drop(tokio::spawn(async move {

@@ -30,6 +30,8 @@ pub fn read(paths: &Paths) -> Config {
                 false => vec![None],
             };
             return Config {
+                // Who follows is not to miss what happens meanwhile.
+                listens: !closed.is_empty(),
                 closed,
                 ..Config::default()
             };

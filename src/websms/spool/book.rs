@@ -6,7 +6,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::receipts::{self, Known};
 use super::{
-    Direction, Id, Limits, New, Request, SHORTEST_HISTORY, SpoolError, Stored, Transition, parts,
+    Direction, Id, Limits, New, Request, SHORTEST_HISTORY, SpoolError, Stored, Transition, journal,
+    parts,
 };
 use crate::websms::delivery::{Leg, LegState, Moment, State};
 use crate::websms::message::{Receipt, ReceiptState};
@@ -34,6 +35,8 @@ pub struct Memory {
     pub last: Option<Id>,
     /// Messages that are open.
     pub waiting: u64,
+    /// The last line of the journal.
+    pub journal: Option<Id>,
 }
 
 impl Memory {
@@ -45,6 +48,7 @@ impl Memory {
             waiting: connection
                 .query_row(waiting, [], |row| row.get::<_, u32>(0))?
                 .into(),
+            journal: journal::end(connection)?,
         })
     }
 
@@ -60,6 +64,8 @@ pub struct Book<'a> {
     pub connection: &'a Connection,
     pub memory: &'a mut Memory,
     pub limits: &'a Limits,
+    /// Somebody may follow.
+    pub keeps_journal: bool,
 }
 
 impl Book<'_> {
@@ -129,10 +135,15 @@ impl Book<'_> {
             new.received,
             new.direction.first().word(),
         ])?;
-        self.memory.waiting += inserted as u64;
-        if inserted > 0 && new.direction == Direction::In && !new.media.is_empty() {
-            let number = self.connection.last_insert_rowid();
-            super::media::insert(self.connection, number, &new.media, new.received)?;
+        drop(insert);
+        if inserted > 0 {
+            self.memory.waiting += 1;
+            if new.direction == Direction::In && !new.media.is_empty() {
+                let number = self.connection.last_insert_rowid();
+                super::media::insert(self.connection, number, &new.media, new.received)?;
+            }
+            let state = new.direction.first().word();
+            journal::write(self, id, new.received, state, "")?;
         }
         Ok(inserted > 0)
     }
@@ -195,7 +206,7 @@ impl Book<'_> {
         let redact = self.limits.redact && (is_done(change.state) || (is_old && !is_open));
         let mut update = self.connection.prepare_cached(
             "UPDATE message SET state = ?2, changed = ?3, next = ?4, tries = ?5, detail = ?6, endpoint = coalesce(?7, endpoint),
-             body = iif(?8, '', body), media = iif(?8, NULL, media), interface = coalesce(?9, interface) WHERE number = ?1",
+             body = iif(?8, '', body), media = iif(?8, NULL, media), print = iif(?8, NULL, print), interface = coalesce(?9, interface) WHERE number = ?1",
         )?;
         update.execute(params![
             of.number,
@@ -226,7 +237,8 @@ impl Book<'_> {
             (false, true) => self.memory.waiting += 1,
             _ => {}
         }
-        self.event(of.number, change.at, change.state.word(), &change.detail)
+        drop(update);
+        self.event(of, change.at, change.state, &change.detail)
     }
 
     fn leg(&self, message: i64, leg: &Leg) -> rusqlite::Result<()> {
@@ -243,27 +255,34 @@ impl Book<'_> {
         Ok(())
     }
 
-    fn event(&self, message: i64, at: Moment, what: &str, detail: &str) -> rusqlite::Result<()> {
+    fn event(
+        &mut self,
+        of: &Known,
+        at: Moment,
+        state: State,
+        detail: &str,
+    ) -> rusqlite::Result<()> {
         let mut insert = self.connection.prepare_cached(
             "INSERT INTO event (message, number, at, what, detail)
              VALUES (?1, (SELECT coalesce(max(number), 0) + 1 FROM event WHERE message = ?1), ?2, ?3, ?4)",
         )?;
-        insert.execute(params![message, at, what, detail])?;
-        Ok(())
+        insert.execute(params![of.number, at, state.word(), detail])?;
+        drop(insert);
+        journal::write(self, of.id, at, state.word(), detail)
     }
 
     /// Takes into account the receipts that were there before the carrier's id.
     fn catch_up(&mut self, of: &Known, change: &Transition, id: &str) -> rusqlite::Result<State> {
         let mut state = change.state;
         for (receipt, detail) in receipts::take(self.connection, &of.interface, id)? {
-            state = self.follow(of.number, state, receipt, &detail, change.at)?;
+            state = self.follow(of, state, receipt, &detail, change.at)?;
         }
         Ok(state)
     }
 
     fn follow(
         &mut self,
-        number: i64,
+        of: &Known,
         state: State,
         receipt: ReceiptState,
         detail: &str,
@@ -274,10 +293,11 @@ impl Book<'_> {
             let redact = self.limits.redact && is_done(after);
             let mut update = self.connection.prepare_cached(
                 "UPDATE message SET state = ?2, changed = ?3, detail = ?4,
-                 body = iif(?5, '', body), media = iif(?5, NULL, media) WHERE number = ?1",
+                 body = iif(?5, '', body), media = iif(?5, NULL, media), print = iif(?5, NULL, print) WHERE number = ?1",
             )?;
-            update.execute(params![number, after.word(), at, detail, redact])?;
-            self.event(number, at, after.word(), detail)?;
+            update.execute(params![of.number, after.word(), at, detail, redact])?;
+            drop(update);
+            self.event(of, at, after, detail)?;
         }
         Ok(after)
     }
@@ -292,8 +312,7 @@ impl Book<'_> {
             receipts::park(self.connection, interface, receipt, at)?;
             return Ok(None);
         };
-        let (number, state) = (known.number, known.state);
-        let state = self.follow(number, state, receipt.state, &receipt.detail, at)?;
+        let state = self.follow(&known, known.state, receipt.state, &receipt.detail, at)?;
         Ok(Some((known.id, state)))
     }
 

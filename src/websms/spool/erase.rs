@@ -5,7 +5,7 @@
 use rusqlite::params;
 
 use super::book::Book;
-use super::{Id, SHORTEST_HISTORY, media, parts};
+use super::{Id, SHORTEST_HISTORY, journal, media, parts};
 use crate::websms::delivery::Moment;
 
 /// Rows in one step.
@@ -48,13 +48,14 @@ pub fn step(
         .connection
         .prepare_cached("DELETE FROM request WHERE at < ?1")?;
     delete.execute([now.saturating_sub(history)])?;
+    let is_long = journal::erase(book.connection, now)?;
     if limits.redact {
         erased = erased.max(redact(book, redacted, Id::first_of(stale))?);
         erased = erased.max(media::erase(book.connection, Id::first_of(stale), STEP)?);
     }
     Ok(Tended {
         has_new: made > 0,
-        has_more: erased as i64 >= STEP,
+        has_more: is_long || erased as i64 >= STEP,
     })
 }
 
@@ -83,7 +84,7 @@ pub fn number(book: &mut Book<'_>, names: &[String]) -> rusqlite::Result<u64> {
 fn redact(book: &Book<'_>, redacted: &mut Option<Id>, before: Id) -> rusqlite::Result<usize> {
     let from = redacted.unwrap_or(Id::first_of(0));
     let mut update = book.connection.prepare_cached(
-        "UPDATE message SET body = '', media = NULL WHERE number IN
+        "UPDATE message SET body = '', media = NULL, print = NULL WHERE number IN
          (SELECT number FROM message WHERE id >= ?1 AND id < ?2 AND next IS NULL AND body <> '' ORDER BY id LIMIT ?3)",
     )?;
     let count = update.execute(params![from, before, STEP])?;

@@ -22,6 +22,20 @@ impl Id {
         Id(u64::try_from(moment).unwrap_or(0) << COUNTER)
     }
 
+    /// As the database counts.
+    pub fn number(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
+    }
+
+    pub fn of_number(number: i64) -> Id {
+        Id(u64::try_from(number).unwrap_or(0))
+    }
+
+    /// When it was given, in milliseconds since 1970.
+    pub fn moment(self) -> Moment {
+        i64::try_from(self.0 >> COUNTER).unwrap_or(i64::MAX)
+    }
+
     /// One for this moment, after `last`.
     pub fn after(last: Option<Id>, moment: Moment) -> Id {
         let first = Id::first_of(moment);

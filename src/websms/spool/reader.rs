@@ -56,6 +56,10 @@ pub struct Filter {
     pub to: Option<String>,
     /// From or to.
     pub number: Option<String>,
+    /// From or to is one of these.
+    pub scope: Option<Vec<String>>,
+    /// And one of these, too.
+    pub spellings: Option<Vec<String>>,
     /// Older than this: the last of the page before.
     pub before: Option<Id>,
     /// At most so many, of `LARGEST_PAGE`.
@@ -74,7 +78,7 @@ pub struct Counts {
 /// A connection for reading.
 #[derive(Debug)]
 pub struct Reader {
-    connection: Connection,
+    pub(super) connection: Connection,
     file: (u64, u64),
 }
 
@@ -147,10 +151,17 @@ impl Reader {
     pub fn list(&self, filter: &Filter) -> rusqlite::Result<Vec<Message>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM message WHERE (?1 IS NULL OR id < ?1) AND (?2 IS NULL OR direction = ?2)
-             AND (?3 IS NULL OR interface = ?3) AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR endpoint = ?5)
+             AND (?3 IS NULL OR interface = ?3 OR (?3 = 'websms' AND interface = '')) AND (?4 IS NULL OR state = ?4) AND (?5 IS NULL OR endpoint = ?5)
              AND (?6 IS NULL OR sender = ?6) AND (?7 IS NULL OR recipient = ?7)
-             AND (?8 IS NULL OR sender = ?8 OR recipient = ?8) ORDER BY id DESC LIMIT ?9"
+             AND (?8 IS NULL OR sender = ?8 OR recipient = ?8)
+             AND (?10 IS NULL OR sender IN (SELECT value FROM json_each(?10)) OR recipient IN (SELECT value FROM json_each(?10)))
+             AND (?11 IS NULL OR sender IN (SELECT value FROM json_each(?11)) OR recipient IN (SELECT value FROM json_each(?11)))
+             ORDER BY id DESC LIMIT ?9"
         );
+        let list = |numbers: &Option<Vec<String>>| {
+            let numbers = numbers.as_ref()?;
+            Some(serde_json::Value::from(numbers.as_slice()).to_string())
+        };
         let mut select = self.connection.prepare_cached(&sql)?;
         let values = params![
             filter.before,
@@ -162,6 +173,8 @@ impl Reader {
             filter.to,
             filter.number,
             filter.limit.min(LARGEST_PAGE),
+            list(&filter.scope),
+            list(&filter.spellings),
         ];
         let rows = select.query_map(values, message)?;
         rows.collect()

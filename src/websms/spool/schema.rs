@@ -11,9 +11,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode};
 
-/// Each step and the number of the schema to which it leads; never changed once released. A number may be missing: a step that
-/// was never released leaves none behind.
-const MIGRATIONS: [(i64, &str); 2] = [(1, MESSAGES), (3, super::media::STEP)];
+/// Each step and the number of the schema to which it leads; never changed once released.
+const MIGRATIONS: [(i64, &str); 3] = [
+    (1, MESSAGES),
+    (2, include_str!("schema/2.sql")),
+    (3, super::media::STEP),
+];
 
 const MESSAGES: &str = r"
 CREATE TABLE message (
@@ -194,4 +197,18 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
     PathBuf::from(name)
+}
+
+/// A database as the first version left it, with a message.
+#[cfg(test)]
+pub fn make_first(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    let (_, first) = MIGRATIONS.first().unwrap();
+    connection
+        .execute_batch(&format!(
+            "BEGIN; {first} PRAGMA user_version = 1; COMMIT;
+             INSERT INTO message (id, direction, interface, sender, recipient, body, received, state, changed)
+             VALUES ('0D3V1C8Y00000', 'in', '1', '1', '2', 'x', 1, 'delivered', 1);"
+        ))
+        .unwrap();
 }

@@ -7,6 +7,8 @@ use super::*;
 use crate::websms::delivery::LegState;
 use crate::websms::message::ReceiptState;
 
+mod followers;
+
 const NOW: Moment = 1_800_000_000_000;
 
 fn run<T>(work: impl Future<Output = T>) -> T {

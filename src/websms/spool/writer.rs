@@ -7,18 +7,20 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::book::{Book, Done, Memory, Problem};
 use super::erase::{self, Tended};
+use super::journal::{self, Mark};
 use super::media::{self, MediaChange};
 use super::schema::{self, Failure};
-use super::{Id, Limits, New, OpenError, Request, SpoolError, Stored, Tell, Transition};
+use super::{Id, Limits, New, OpenError, Request, SpoolError, Stored, Tell, Transition, submit};
 use crate::sys::clock;
 use crate::websms::delivery::{Moment, State};
 use crate::websms::message::Receipt;
@@ -29,6 +31,10 @@ type Reply<T> = oneshot::Sender<Result<T, SpoolError>>;
 pub enum Order {
     Store(New, Reply<Stored>),
     StoreTest(New, Reply<Stored>),
+    /// With its key and a print of what came with it.
+    Submit(New, String, Reply<Stored>),
+    /// A hook has followed so far.
+    Mark(Mark, Reply<()>),
     Record(Vec<Transition>, Reply<Vec<State>>),
     Receipt {
         interface: String,
@@ -60,11 +66,30 @@ enum Outcome {
     Erased(u64),
     Media,
     Kept,
+    Marked,
     Nothing,
 }
 
 /// The pause between two steps of erasing, when there is much.
 const NEXT_STEP: Duration = Duration::from_millis(100);
+
+/// What those share with the writer who follow the journal.
+#[derive(Debug, Clone)]
+pub struct Following {
+    /// Somebody may follow.
+    pub is_on: Arc<AtomicBool>,
+    /// The last line that is on disk.
+    pub end: watch::Sender<Id>,
+}
+
+impl Default for Following {
+    fn default() -> Following {
+        Following {
+            is_on: Arc::default(),
+            end: watch::Sender::new(Id::of_number(0)),
+        }
+    }
+}
 
 pub struct Writer {
     path: PathBuf,
@@ -74,6 +99,7 @@ pub struct Writer {
     connection: Option<Connection>,
     memory: Memory,
     redacted: Option<Id>,
+    following: Following,
     /// Where callers put requests.
     asked: Arc<Mutex<VecDeque<Request>>>,
     /// Requests that were fetched and are not written yet.
@@ -90,6 +116,7 @@ impl Writer {
         limits: Limits,
         news: Arc<Notify>,
         asked: Arc<Mutex<VecDeque<Request>>>,
+        following: Following,
         tell: Tell,
     ) -> Result<Writer, OpenError> {
         let mut writer = Writer {
@@ -101,6 +128,7 @@ impl Writer {
             connection: None,
             memory: Memory::default(),
             redacted: None,
+            following,
             asked,
             requests: VecDeque::new(),
             slot: 0,
@@ -134,11 +162,19 @@ impl Writer {
     fn try_connect(&mut self) -> Result<(), Failure> {
         let connection = schema::open(&self.path, self.limits.redact)?;
         self.memory = Memory::read(&connection)?;
+        self.tell_followers();
         let last = "SELECT slot FROM request ORDER BY at DESC, slot DESC LIMIT 1";
         let last = connection.query_row(last, [], |row| row.get::<_, i64>(0));
         self.slot = last.map_or(0, |slot| slot + 1);
         self.connection = Some(connection);
         Ok(())
+    }
+
+    fn tell_followers(&self) {
+        if let Some(end) = self.memory.journal {
+            let tell = |known: &mut Id| std::mem::replace(known, end) != end;
+            self.following.end.send_if_modified(tell);
+        }
     }
 
     fn set_aside(&mut self, why: &str) -> Result<(), Failure> {
@@ -293,6 +329,7 @@ impl Writer {
             connection,
             memory: &mut memory,
             limits: &self.limits,
+            keeps_journal: self.following.is_on.load(Ordering::Relaxed),
         };
         let ring = i64::try_from(self.limits.requests.max(1)).unwrap_or(i64::MAX);
         let done = begin(connection)
@@ -312,6 +349,7 @@ impl Writer {
                 self.slot = (self.slot + written) % ring;
                 self.requests.clear();
                 self.memory = memory;
+                self.tell_followers();
                 self.redacted = redacted;
                 if mem::take(&mut self.is_broken) {
                     (self.tell)("the spool is written again");
@@ -336,12 +374,18 @@ impl Writer {
         // Whom an answer does not reach has gone away.
         for (order, outcome) in orders.drain(..).zip(outcomes.drain(..)) {
             match (order, outcome) {
-                (Order::Store(_, answer), Outcome::Stored(stored)) => {
+                (
+                    Order::Store(_, answer) | Order::Submit(_, _, answer),
+                    Outcome::Stored(stored),
+                ) => {
                     has_new |= matches!(&stored, Ok(stored) if stored.is_new && stored.is_whole);
                     let _ = answer.send(stored);
                 }
                 (Order::StoreTest(_, answer), Outcome::Stored(stored)) => {
                     let _ = answer.send(stored);
+                }
+                (Order::Mark(_, answer), Outcome::Marked) => {
+                    let _ = answer.send(Ok(()));
                 }
                 (Order::Record(_, answer), Outcome::Recorded(states)) => {
                     let _ = answer.send(states);
@@ -394,6 +438,11 @@ fn perform(
     Ok(match order {
         Order::Store(new, _) => Outcome::Stored(own(book.store(new))?),
         Order::StoreTest(new, _) => Outcome::Stored(own(book.store_test(new))?),
+        Order::Submit(new, print, _) => Outcome::Stored(own(submit::store(book, new, print))?),
+        Order::Mark(mark, _) => {
+            journal::mark(book.connection, mark)?;
+            Outcome::Marked
+        }
         Order::Record(changes, _) => Outcome::Recorded(own(book.record(changes))?),
         Order::Receipt {
             interface,
@@ -425,9 +474,10 @@ fn refuse(orders: &mut Vec<Order>, error: &SpoolError) {
     for order in orders.drain(..) {
         // Whom it does not reach has gone away.
         match order {
-            Order::Store(_, answer) | Order::StoreTest(_, answer) => {
+            Order::Store(_, answer) | Order::StoreTest(_, answer) | Order::Submit(_, _, answer) => {
                 drop(answer.send(Err(error.clone())));
             }
+            Order::Mark(_, answer) => drop(answer.send(Err(error.clone()))),
             Order::Record(_, answer) => drop(answer.send(Err(error.clone()))),
             Order::Receipt { answer, .. } => drop(answer.send(Err(error.clone()))),
             Order::Tend(_, Some(answer)) => drop(answer.send(Err(error.clone()))),

@@ -237,7 +237,11 @@ impl Bridge {
         line.answer()
     }
 
-    fn database(&self) -> rusqlite::Connection {
+    pub fn root(&self) -> &std::path::Path {
+        self.root.path()
+    }
+
+    pub fn database(&self) -> rusqlite::Connection {
         let path = self
             .root
             .path()
@@ -373,7 +377,25 @@ impl Line {
         self.hears_answer()
     }
 
+    /// A line without its end; empty at the end.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
     pub fn hears_answer(&mut self) -> Answer {
+        let mut answer = self.hears_head();
+        let length = answer.header("content-length");
+        let length = length.map_or(0, |value| value.parse().unwrap());
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).unwrap();
+        answer.body = String::from_utf8(body).unwrap();
+        answer
+    }
+
+    /// An answer without its body.
+    pub fn hears_head(&mut self) -> Answer {
         let mut line = String::new();
         self.0.read_line(&mut line).unwrap();
         let status = line.split(' ').nth(1);
@@ -388,15 +410,10 @@ impl Line {
                 None => break,
             }
         }
-        let length = headers.iter().find(|(name, _)| name == "content-length");
-        let length = length.map_or(0, |(_, value)| value.parse().unwrap());
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).unwrap();
-        let body = String::from_utf8(body).unwrap();
         Answer {
             status,
             headers,
-            body,
+            body: String::new(),
         }
     }
 

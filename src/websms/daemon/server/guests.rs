@@ -110,6 +110,13 @@ impl Seat {
         }
     }
 
+    /// Ends the connection, whatever it waits for.
+    pub fn cut(&self) {
+        let leaving = state(Phase::Leaving, self.now());
+        self.state.store(leaving, Ordering::Release);
+        self.call.notify_one();
+    }
+
     /// Waits until this connection is to end, now or after its answer.
     pub async fn called(&self) {
         self.call.notified().await;

@@ -114,6 +114,15 @@ impl Plan {
         self.entrances.values()
     }
 
+    /// Whether a carrier's interface names this path.
+    pub fn has_path(&self, path: &str) -> bool {
+        let names = |known: &String| known.split('?').next() == Some(path);
+        self.entrances.values().any(|entrance| {
+            let paths = entrance.inbound.paths.as_ref();
+            paths.is_some_and(|paths| paths.iter().any(names))
+        })
+    }
+
     pub fn entrance(&self, name: &str) -> Option<&Arc<Entrance>> {
         self.entrances.get(name)
     }

@@ -18,11 +18,13 @@ use tokio::time::timeout;
 
 use super::Peer;
 use super::answer::Verdict;
+use super::api::{self, Api};
 use super::fetch::Fetch;
 use super::plan::{Entrance, Plan};
 use super::protocol::{Asked, Protocol};
 use super::trial::test_of;
 use crate::sys::clock;
+use crate::websms::api::route;
 use crate::websms::daemon::Office;
 use crate::websms::media::token_of;
 use crate::websms::message::{Heard, Receipt, Received};
@@ -39,9 +41,10 @@ const NO_TEXT: &str = "\u{fffd}";
 
 /// What all requests share.
 pub struct Counter {
-    office: Arc<Office>,
+    pub office: Arc<Office>,
     plan: Mutex<Arc<Plan>>,
     pub protocol: Protocol,
+    pub api: Api,
     fetch: Fetch,
     /// The spool has refused something.
     in_trouble: AtomicBool,
@@ -58,6 +61,7 @@ impl Counter {
             office,
             plan: Mutex::new(plan),
             protocol: Protocol::default(),
+            api: Api::default(),
             fetch: Fetch::default(),
             in_trouble: AtomicBool::new(false),
         };
@@ -87,7 +91,7 @@ impl Counter {
         self.office.report(INTERFACES, problem);
     }
 
-    fn has_trouble(&self, error: &SpoolError) {
+    pub fn has_trouble(&self, error: &SpoolError) {
         // A queue that is full for a moment is no trouble, and our end is none.
         if matches!(error, SpoolError::Busy | SpoolError::Closed) {
             return;
@@ -97,7 +101,7 @@ impl Counter {
             .report(SPOOL, Some(format!("no message is taken: {error}")));
     }
 
-    fn has_no_trouble(&self) {
+    pub fn has_no_trouble(&self) {
         if self.in_trouble.load(Ordering::Relaxed) && self.in_trouble.swap(false, Ordering::Relaxed)
         {
             self.office.report(SPOOL, None);
@@ -304,7 +308,7 @@ pub async fn take(
     request: axum::extract::Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let Some(Peer(peer)) = parts.extensions.get::<Peer>().copied() else {
+    let Some(peer) = parts.extensions.get::<Peer>().cloned() else {
         return Verdict::later(1, "nobody knows who asks").response();
     };
     if let Some(token) = token_of(parts.uri.path())
@@ -320,6 +324,14 @@ pub async fn take(
             (name.as_str(), text.unwrap_or(NO_TEXT))
         })
         .collect();
+    let path = parts.uri.path();
+    if route::is_ours(path) {
+        let plan = counter.plan();
+        if api::is_for_us(&plan, path) {
+            return api::take(&counter, &plan, &peer, &parts, &headers, body).await;
+        }
+    }
+    let peer = peer.address;
     let mut asked = Asked {
         interface: None,
         sender: peer.ip().to_canonical().to_string(),
@@ -337,7 +349,7 @@ pub async fn take(
 }
 
 /// The whole body, if it is small and comes in time. One that says that it is too large is not read at all.
-async fn read(body: Body) -> Result<Bytes, Verdict> {
+pub async fn read(body: Body) -> Result<Bytes, Verdict> {
     let too_large =
         || Verdict::refused(413, format!("the body is larger than {LARGEST_BODY} bytes"));
     let most = u64::try_from(LARGEST_BODY).unwrap_or(u64::MAX);
