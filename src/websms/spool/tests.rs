@@ -559,12 +559,12 @@ fn media_are_in_the_books_as_long_as_their_message() {
 }
 
 #[test]
-fn a_spool_of_the_first_schema_gets_its_books_of_media() {
+fn a_spool_of_the_second_schema_gets_its_books_of_media() {
     let mut place = Place::new(limits());
     let id = place.store(incoming("1")).unwrap().id;
     place.handle.take().unwrap().close();
     let old = rusqlite::Connection::open(place.path()).unwrap();
-    old.execute_batch("DROP TABLE media; PRAGMA user_version = 1;")
+    old.execute_batch("DROP TABLE media; PRAGMA user_version = 2;")
         .unwrap();
     drop(old);
     let (spool, handle) = open(&place.path(), limits(), &place.said).unwrap();

@@ -145,10 +145,6 @@ impl Bridge {
         write(&self.root, below, text);
     }
 
-    pub fn path(&self, below: &str) -> std::path::PathBuf {
-        self.root.path().join(below)
-    }
-
     pub fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.as_ref().unwrap().id()).unwrap();
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
