@@ -362,7 +362,7 @@ fn rights_and_digests_of_clients() {
     let config = config(
         "[api]\ntoken_sha256 [a] = ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\nrights [a] = read\n\
          token [b] = 0123456789abcdefg\nrights [b] = write\ntoken [c] = 0123456789abcdefg\ntoken [d] = 0123456789abcdefg\n\
-         token [e] = 0123456789abcdefh\ntoken_sha256 [e] = 12\ntoken_sha256 [f] = 12\nnumbers = +1\n\
+         token [e] = 0123456789abcdefh\ntoken_sha256 [e] = 12\ntoken_sha256 [f] = 12\ntoken_file = x\n\
          token [g] = 0123456789abcdefi\nrights [g] = none\ntoken [h] = 0123456789abcdefj\nnumbers [h] =\n\
          [websmsd]\nurl_path [1] = /v1/hook\nprox_addr = \"\"\n",
     );
@@ -382,7 +382,7 @@ fn rights_and_digests_of_clients() {
         "7: the token is that of [c]; this client is left out",
         "9: there are two tokens; this client is left out",
         "10: token_sha256 [f]: that is no SHA-256 digest; this client is left out",
-        "11: `numbers` names no client; it is left out",
+        "11: `token_file` names no client; it is left out",
         "13: rights [g]: it names no right; this client is left out",
         "15: numbers [h]: it names no number; this client is left out",
         "17: url_path: /v1/hook lies where the API is; it stays the carrier's",

@@ -125,7 +125,7 @@ mod tests {
                 "{text}: {error}"
             );
         }
-        let many = vec!["\"https://example.org/1\""; 11].join(",");
+        let many = ["\"https://example.org/1\""; 11].join(",");
         let error = read(&format!(r#"{{"from":"1","to":"2","media":[{many}]}}"#)).unwrap_err();
         assert!(error.contains("10 addresses"), "{error}");
     }
