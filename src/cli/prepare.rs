@@ -37,7 +37,9 @@ pub struct PrepareArgs {
 
 /// Prepares everything below the root.
 pub fn run(args: &PrepareArgs) -> ExitCode {
-    let report = Report(Output::new(false));
+    // The second time only what is not well is worth a word.
+    let least = if args.sockets { WARNING } else { NOTICE };
+    let report = Report(Output::new(false), least);
     let config = config::read(&environment::all());
     if args.on_word && std::io::stdin().read_exact(&mut [0]).is_err() {
         return report.0.finish(Exit::Ok);
@@ -69,11 +71,14 @@ pub fn run(args: &PrepareArgs) -> ExitCode {
     report.0.finish(Exit::Ok)
 }
 
-/// Tells PID 1, a line for each thing.
-struct Report(Output);
+/// Tells PID 1, a line for each thing that is at least so severe.
+struct Report(Output, u8);
 
 impl Report {
     fn say(&self, severity: u8, text: &str) {
+        if severity > self.1 {
+            return;
+        }
         for line in Line::all(severity, text) {
             self.0.text(&line.to_string());
         }
