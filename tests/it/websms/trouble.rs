@@ -8,7 +8,7 @@ use crate::firewall::wire;
 fn d05_a_full_disk_is_our_trouble_and_no_message_is_forgotten() {
     if std::env::var_os(wire::INSIDE).is_none() {
         return wire::in_namespace_of(
-            "websms::trouble::a_full_disk_is_our_trouble_and_no_message_is_forgotten",
+            "websms::trouble::d05_a_full_disk_is_our_trouble_and_no_message_is_forgotten",
             &["-Urmn"],
         );
     }
