@@ -120,7 +120,7 @@ fn get<'a>(object: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let found = object
         .iter()
         .filter(|(key, _)| key.eq_ignore_ascii_case(name));
-    found.map(|(_, value)| value).last()
+    found.map(|(_, value)| value).next_back()
 }
 
 fn text(object: &Map<String, Value>, name: &str) -> String {

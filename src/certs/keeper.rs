@@ -9,7 +9,7 @@ mod proof;
 use serde::{Deserialize, Serialize};
 
 use super::pair::{Facts, Source};
-pub use proof::{Door, Outcome, Proof, Verdict, judge};
+pub use proof::{Door, Outcome, Proof, Verdict, judge, lost};
 
 /// Seconds between two looks at the sources, and between two proofs when all is well.
 const LOOK: i64 = 30;
@@ -57,6 +57,8 @@ pub enum Event {
     Switched(Result<(), String>),
     Reloaded(Reload),
     Proved(Vec<Proof>),
+    /// Somebody wants to know what the listeners show.
+    Check,
     /// What was refused may be tried again.
     Forgive,
 }
@@ -215,7 +217,10 @@ impl Keeper {
 
     /// When it next wants to be told that time has passed, in seconds since 1970.
     pub fn wakes_at(&self) -> i64 {
-        self.look_at.min(self.prove_at)
+        match self.live {
+            Some(_) => self.look_at.min(self.prove_at),
+            None => self.look_at,
+        }
     }
 
     /// Takes an event in; what is to be done comes in its order. `now` in seconds since 1970; a clock that was set back
@@ -234,6 +239,10 @@ impl Keeper {
                 let mut effects = Vec::from_iter(had.then_some(Effect::KeepRefused));
                 effects.extend(self.rest(now));
                 effects
+            }
+            Event::Check => {
+                self.prove_at = now;
+                self.rest(now)
             }
             Event::Tick => self.rest(now),
             event => self.work(event, now),
@@ -448,7 +457,7 @@ impl Keeper {
     fn checked(&mut self, proofs: Vec<Proof>, now: i64) -> Vec<Effect> {
         let new = self.fingerprints();
         let verdict = judge(&new, &[], &proofs, &proofs);
-        let lost = proofs.iter().find(|proof| !proof.shows(&new));
+        let lost = lost(&new, &proofs).cloned();
         self.prove_at = now + PROVE;
         match (verdict, lost) {
             (Verdict::Silent, _) => {
@@ -478,8 +487,8 @@ impl Keeper {
 
     fn remeasured(&mut self, proofs: Vec<Proof>, now: i64) -> Vec<Effect> {
         let new = self.fingerprints();
-        let lost = proofs.iter().find(|proof| !proof.shows(&new));
-        self.trouble = lost.map(Proof::complaint);
+        let lost = lost(&new, &proofs).cloned();
+        self.trouble = lost.as_ref().map(Proof::complaint);
         let is_healed = lost.is_none() && proofs.iter().any(|proof| proof.is_open());
         self.proofs = proofs;
         self.prove_at = now + PROVE;

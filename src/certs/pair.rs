@@ -8,26 +8,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::names::Name;
-
-/// The text of a private key.
-#[derive(Clone, PartialEq, Eq)]
-pub struct PrivateKey(String);
-
-impl PrivateKey {
-    pub fn new(text: impl Into<String>) -> PrivateKey {
-        PrivateKey(text.into())
-    }
-
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for PrivateKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
+pub use super::private_key::PrivateKey;
+pub use super::source::Source;
 
 /// The kind of a key, which decides who can use it: old phones know RSA alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,50 +100,6 @@ impl Offer {
 
     pub fn facts(&self) -> Vec<Facts> {
         self.pairs.iter().map(|pair| pair.facts.clone()).collect()
-    }
-}
-
-/// Where a certificate comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// The user's own files.
-    Files,
-    /// Traefik's store.
-    Traefik,
-    /// Got by ourselves.
-    Acme,
-    SelfSigned,
-}
-
-impl Source {
-    /// The words of SWITCHHOOK_CERT_SOURCE.
-    pub const WORDS: &'static [&'static str] = &["auto", "files", "traefik", "acme", "self-signed"];
-
-    /// `None` is `auto`: the first one that has something.
-    pub fn chosen(word: &str) -> Option<Source> {
-        match word {
-            "files" => Some(Source::Files),
-            "traefik" => Some(Source::Traefik),
-            "acme" => Some(Source::Acme),
-            "self-signed" => Some(Source::SelfSigned),
-            _ => None,
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Source::Files => "files",
-            Source::Traefik => "traefik",
-            Source::Acme => "acme",
-            Source::SelfSigned => "self-signed",
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

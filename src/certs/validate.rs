@@ -160,7 +160,7 @@ fn facts(certificates: &[CertificateDer<'_>]) -> Result<Facts, Refusal> {
     let mut read = Vec::new();
     for (number, der) in certificates.iter().enumerate() {
         match X509Certificate::from_der(der) {
-            Ok((rest, certificate)) if rest.is_empty() => read.push(certificate),
+            Ok(([], certificate)) => read.push(certificate),
             _ => return Err(Refusal::NotX509(number + 1)),
         }
     }

@@ -32,6 +32,8 @@ pub struct Options {
     pub paths: Paths,
     /// Where to listen when PID 1 has passed no socket.
     pub listen: Option<SocketAddr>,
+    /// As `listen`, with TLS.
+    pub listen_tls: Option<SocketAddr>,
     /// Where the dialplan hands texts in by FastAGI.
     pub agi: Option<SocketAddr>,
 }

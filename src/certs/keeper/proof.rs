@@ -122,6 +122,21 @@ pub fn judge(new: &[String], old: &[String], before: &[Proof], after: &[Proof]) 
     }
 }
 
+/// The first that is not as it should be. A listener that serves ours to one kind of client need not serve the other:
+/// whoever allows only ciphers of RSA means it.
+pub fn lost<'a>(fingerprints: &[String], proofs: &'a [Proof]) -> Option<&'a Proof> {
+    let serves = |address| {
+        let mut same = proofs.iter().filter(|proof| proof.address == address);
+        same.any(
+            |proof| matches!(&proof.outcome, Outcome::Shown(shown) if fingerprints.contains(shown)),
+        )
+    };
+    proofs.iter().find(|proof| match &proof.outcome {
+        Outcome::Failed(_) => !serves(proof.address),
+        _ => !proof.shows(fingerprints),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +200,24 @@ mod tests {
         let first = |after: &[Proof]| judge(&["new".to_owned()], &[], &[], after);
         assert!(matches!(first(&[failed(1)]), Verdict::Bad(_)));
         assert_eq!(first(&[shown(1, "new")]), Verdict::Good);
+    }
+
+    #[test]
+    fn a_listener_for_one_kind_of_client_alone_has_lost_nothing() {
+        let of = |asked, outcome| Proof {
+            asked: Some(asked),
+            ..proof(1, outcome)
+        };
+        let ours = ["new".to_owned()];
+        let rsa_alone = [
+            of(Algorithm::Rsa, Outcome::Shown("new".to_owned())),
+            of(Algorithm::Ecdsa, Outcome::Failed("no cipher".to_owned())),
+        ];
+        assert_eq!(lost(&ours, &rsa_alone), None);
+        let [_, none] = &rsa_alone;
+        assert_eq!(lost(&ours, std::slice::from_ref(none)), Some(none));
+        let foreign = shown(1, "theirs");
+        assert_eq!(lost(&ours, std::slice::from_ref(&foreign)), Some(&foreign));
     }
 
     #[test]

@@ -242,6 +242,14 @@ fn a_clock_that_is_set_back_by_years_delays_nothing() {
 }
 
 #[test]
+fn without_any_certificate_it_sleeps_between_two_looks() {
+    let mut keeper = Keeper::new(None, Vec::new());
+    keeper.step(Event::Tick, NOW);
+    keeper.step(Event::Looked(Err("nothing".into())), NOW);
+    assert_eq!(keeper.wakes_at(), NOW + LOOK);
+}
+
+#[test]
 fn t34_a_word_that_comes_while_it_works_is_heard_afterwards() {
     let mut keeper = reloaded();
     assert_eq!(keeper.step(Event::Look, NOW), []);
