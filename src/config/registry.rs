@@ -74,10 +74,64 @@ pub const VARIABLES: &[Variable] = &[
         "Days for which a self-signed certificate is valid.",
     ),
     variable(
+        "TLS_KEYBITS",
+        "2048",
+        Form::Number {
+            least: 2048,
+            most: 4096,
+        },
+        "The size of a self-signed certificate's RSA key; beside it there is one with ECDSA on P-256.",
+    ),
+    variable(
+        "ACME_FILE",
+        "/acme/acme.json",
+        Form::Path,
+        "Traefik's certificate store, of which the exchange takes its own certificate and no other. Mount the directory, not the file.",
+    ),
+    variable(
+        "ACME_POSTHOOK",
+        "",
+        Form::Text,
+        "A shell command to be run after a new certificate has been taken into use and every listener has shown it. Not set: none, for the PBX serves it already and no call was dropped.",
+    ),
+    variable(
+        "SWITCHHOOK_CERT_SOURCE",
+        "auto",
+        Form::Word(&["auto", "files", "traefik", "self-signed"]),
+        "Where the certificate comes from; `auto` takes the first that has one, in this order.",
+    ),
+    variable(
+        "SWITCHHOOK_CERT_NAMES",
+        "",
+        Form::Text,
+        "More names that the certificate should have, besides HOSTNAME and its domain, with commas between.",
+    ),
+    variable(
+        "SWITCHHOOK_CERT_FILE",
+        "",
+        Form::Path,
+        "A certificate of your own with its chain, in PEM; not set: `cert.pem` in `/srv/etc/ssl/asterisk`, if you have put one there.",
+    ),
+    variable(
+        "SWITCHHOOK_CERT_KEY_FILE",
+        "",
+        Form::Path,
+        "The private key of SWITCHHOOK_CERT_FILE; not set: it is in the same file.",
+    ),
+    variable(
         "WEBSMSD_PORT",
         "",
         Form::Text,
         "The TCP port on which WebSMS takes the carriers' webhooks; the images set 80. Not set, or no number: none.",
+    ),
+    variable(
+        "WEBSMSD_TLS_PORT",
+        "",
+        Form::Number {
+            least: 1,
+            most: 65_535,
+        },
+        "The TCP port on which WebSMS takes them with TLS, by the certificate of the exchange; not set: none.",
     ),
     variable(
         "DOCKER_ENTRY_DIR",

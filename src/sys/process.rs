@@ -9,11 +9,13 @@ mod stage;
 
 use std::ffi::{CString, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{ForkResult, Pid, fork, pipe2};
 
@@ -239,6 +241,22 @@ pub fn peek_ended() -> Option<(Pid, Exit)> {
     }
 }
 
+/// Waits for the end of a child that nobody else reaps, and reaps it. `None`: it lives on. Not for PID 1, which waits
+/// for nothing.
+pub fn wait_for(child: &Child, patience: Duration) -> Option<Exit> {
+    let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    let mut ended = [PollFd::new(child.handle.0.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut ended, patience) {
+        Ok(0) | Err(_) => return None,
+        Ok(_) => {}
+    }
+    match waitid(Id::Pid(child.pid), WaitPidFlag::WEXITED) {
+        Ok(WaitStatus::Exited(_, code)) => Some(Exit::Code(code)),
+        Ok(WaitStatus::Signaled(_, signal, _)) => Some(Exit::Signal(signal as i32)),
+        Ok(_) | Err(_) => None,
+    }
+}
+
 /// Takes the zombie away, after its owner has been told.
 pub fn reap(pid: Pid) {
     let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
@@ -272,9 +290,6 @@ pub fn adopt_orphans() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
-
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
     #[test]
     fn a_signal_that_comes_before_the_program_runs_is_not_lost() {
