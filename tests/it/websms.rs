@@ -4,6 +4,7 @@
 mod bridge;
 mod crowds;
 mod interfaces;
+mod secure;
 mod trouble;
 
 use bridge::{Bridge, form};
