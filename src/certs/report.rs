@@ -92,7 +92,7 @@ pub fn report(state: &State<'_>, now: i64) -> Report {
         .extend(lacks.map(|lack| (Level::Warning, format!("a source has nothing yet: {lack}"))));
     let stale = state.notes.iter().filter(|note| note.contains("is stale"));
     problems.extend(stale.map(|note| (Level::Critical, note.clone())));
-    problems.sort_by(|one, other| other.0.cmp(&one.0));
+    problems.sort_by_key(|(level, _)| std::cmp::Reverse(*level));
     let level = problems.first().map_or(Level::Ok, |(level, _)| *level);
     Report {
         level,

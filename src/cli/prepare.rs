@@ -170,7 +170,7 @@ fn prepare_certificate(paths: &Paths, config: &Config, report: &Report) {
     let wish = first::Wish {
         place: &place,
         record: paths.state().join("self-signed"),
-        names: &[host_name.clone()],
+        names: std::slice::from_ref(&host_name),
         days: config.certificate_days,
         // From the image base on the keeper does it, while calls go on.
         renews: !cfg!(feature = "services"),

@@ -10,7 +10,7 @@ use switchhook::certs::pair::Algorithm;
 use switchhook::certs::prove::shake_hands;
 
 use crate::calls::{alice, bob, call};
-use crate::docker::{Network, Volume};
+use crate::docker::{Network, Volume, run};
 use crate::exchange::{Exchange, Recipe};
 use crate::lines::until;
 use crate::store::{Authority, entry, store, write};
@@ -260,4 +260,28 @@ fn the_predecessors_links_to_a_store_that_is_gone_are_replaced_and_a_hook_runs_a
     let proven = exchange.shell("cat /tmp/proven.pem");
     assert!(proven.starts_with(ours.leaf.trim()), "{proven}");
     wait_shown(&exchange, &ours.fingerprint());
+}
+
+#[test]
+fn the_demo_with_traefik_in_front_is_a_sound_compose_file_and_shares_the_directory() {
+    let files = ["docker-compose.yml", "docker-compose.traefik.yml"]
+        .map(|name| format!("{}/demo/{name}", env!("CARGO_MANIFEST_DIR")));
+    let arguments = ["-f", &files[0], "-f", &files[1], "config"];
+    let plugin: Vec<&str> = ["compose"].into_iter().chain(arguments).collect();
+    let ended = match run("docker", &["compose", "version"]).code {
+        0 => run("docker", &plugin),
+        _ => run("docker-compose", &arguments),
+    };
+    assert_eq!(ended.code, 0, "{}", ended.text);
+    for wanted in [
+        "certresolver: le",
+        "acme:/acme:ro",
+        "acme:/acme:rw",
+        "traefik:v3",
+    ] {
+        let is_there = ended.out.contains(wanted)
+            // Version 2 writes a mount in its long form.
+            || (wanted.starts_with("acme:") && ended.out.contains("target: /acme"));
+        assert!(is_there, "{wanted} in {}", ended.out);
+    }
 }

@@ -9,6 +9,7 @@ pub mod bridge;
 mod crowds;
 mod dialplan;
 mod interfaces;
+mod secure;
 mod trouble;
 
 use bridge::{Bridge, form};

@@ -96,7 +96,7 @@ fn add(inotify: &Inotify, directories: &BTreeSet<&Path>) -> String {
         }
         if let Some(kind) = statfs(*directory)
             .ok()
-            .and_then(|found| silent(i64::from(found.filesystem_type().0)))
+            .and_then(|found| silent(found.filesystem_type().0))
         {
             mode = format!("by looking every 30 s: `{name}` is {kind}, which tells no changes");
         }
