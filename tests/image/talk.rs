@@ -174,7 +174,7 @@ impl Talk {
         if let Some(authorization) = &register.authorization {
             put(&[b"Authorization: ", authorization]);
         }
-        put(&[b"Expires: 120\r\nContent-Length: 0\r\n"]);
+        put(&[b"Expires: 3600\r\nContent-Length: 0\r\n"]);
         // Where the other side is gone, there is no answer either.
         let _ = self.send(&out);
     }

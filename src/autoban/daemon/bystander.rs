@@ -5,7 +5,7 @@
 
 mod sight;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -105,14 +105,22 @@ impl Bystander {
     /// The value is why it ended.
     fn follow(&mut self, stream: UnixStream) -> String {
         let mut pairs = Pairs::default();
+        if let Err(e) = stream.set_read_timeout(Some(sight::REST)) {
+            return e.to_string();
+        }
         let mut lines = BufReader::new(stream);
+        let mut line = Vec::new();
         loop {
-            let mut line = Vec::new();
-            match (&mut lines).take(LONGEST).read_until(b'\n', &mut line) {
+            self.sight.rest();
+            let room = LONGEST.saturating_sub(line.len() as u64);
+            match (&mut lines).take(room).read_until(b'\n', &mut line) {
                 Ok(_) if line.ends_with(b"\n") => {}
                 Ok(_) => return "the log service ended".to_owned(),
+                // A part of a line waits for the rest.
+                Err(e) if e.kind() == ErrorKind::WouldBlock => continue,
                 Err(e) => return e.to_string(),
             }
+            let line = std::mem::take(&mut line);
             match serde_json::from_slice(&line) {
                 Ok(Message::Start { start, .. }) => {
                     let is_same = |place: &Place| place.start == start;

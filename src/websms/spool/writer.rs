@@ -286,9 +286,12 @@ impl Writer {
         }
     }
 
-    /// Brings the log into the database, so that nothing of what was erased stands there.
+    /// Writes the database anew and brings the log into it, so that nothing of what was erased stands anywhere: a row that
+    /// has grown leaves its old place as it was.
     fn empty_log(&self) {
         if let Some(connection) = &self.connection {
+            // Without room for a second one it stays as it is; what can be found by asking is gone all the same.
+            let _ = connection.execute_batch("VACUUM");
             // Who reads just now holds it up; then it is done with the next pages.
             let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
             let _ = schema::overwrite(connection, self.limits.redact);

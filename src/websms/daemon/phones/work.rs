@@ -23,7 +23,7 @@ use crate::asterisk::ami::client::Client;
 use crate::asterisk::ari::AriError;
 use crate::asterisk::generate::includes::Includes;
 use crate::sys::clock::unix_millis;
-use crate::sys::say::{WARNING, say};
+use crate::sys::say::{NOTICE, WARNING, say};
 use crate::websms::delivery::{Event, Incoming, Moment, State, Terms};
 use crate::websms::hep::Seen;
 use crate::websms::spool::{Direction, Id, Message, Transition};
@@ -155,6 +155,10 @@ impl Work {
 
     /// Says what is not well, once, and that it is well again.
     fn complain(&mut self, part: usize, problem: Option<String>) {
+        self.note(part, WARNING, problem);
+    }
+
+    fn note(&mut self, part: usize, severity: u8, problem: Option<String>) {
         const PARTS: [&str; 2] = ["phones", "phones, by ARI"];
         let (Some(told), Some(name)) = (self.told.get_mut(part), PARTS.get(part)) else {
             return;
@@ -163,7 +167,7 @@ impl Work {
             return;
         }
         if let Some(problem) = &problem {
-            say(WARNING, problem);
+            say(severity, problem);
         }
         let first = problem.as_ref().and_then(|text| text.lines().next());
         self.office.report(name, first.map(str::to_owned));
@@ -322,10 +326,9 @@ impl Work {
             }
             Heard::Booted => self.connected(now),
             Heard::Lost(why) => {
-                self.complain(
-                    0,
-                    Some(format!("messages wait, for Asterisk is not there: {why}")),
-                );
+                // As at each restart. Who looks for a reason finds it in the health.
+                let problem = format!("messages wait, for Asterisk is not there: {why}");
+                self.note(0, NOTICE, Some(problem));
                 self.lost(now);
             }
             Heard::Denied(why) => {
