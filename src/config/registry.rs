@@ -145,6 +145,90 @@ pub const VARIABLES: &[Variable] = &[
         },
         "How many renamed log files are kept; the oldest is removed.",
     ),
+    variable(
+        "SWITCHHOOK_ACME_ACCEPT_TOS",
+        "no",
+        Form::Word(&["yes", "no"]),
+        "`yes`: the authority's terms of service are accepted, and certificates are ordered from it. Without it none is.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_DIRECTORY",
+        "letsencrypt",
+        Form::Text,
+        "The authority: `letsencrypt`, `letsencrypt-staging`, `zerossl`, or the address of its ACME directory.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_EMAIL",
+        "",
+        Form::Text,
+        "Where the authority may write to.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_EAB_KID",
+        "",
+        Form::Text,
+        "The id of an account made elsewhere (external account binding), where the authority wants one.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_EAB_KEY",
+        "",
+        Form::Text,
+        "The key that belongs to it, in base64url; secret.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_EAB_KEY_FILE",
+        "",
+        Form::Path,
+        "The file that holds this key.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_PROFILE",
+        "",
+        Form::Text,
+        "The kind of certificate, where the authority offers several; not set: `shortlived` when an address is among the names, else `classic`, else the authority's first.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_CHALLENGE",
+        "http-01",
+        Form::Word(&["http-01", "tls-alpn-01", "dns-01"]),
+        "How the authority sees that the names are ours.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_HTTP_PORT",
+        "80",
+        Form::Number {
+            least: 1,
+            most: 65_535,
+        },
+        "Where http-01 is answered, while an order runs. If it is `WEBSMSD_PORT`, WebSMS answers.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_TLS_PORT",
+        "443",
+        Form::Number {
+            least: 1,
+            most: 65_535,
+        },
+        "Where tls-alpn-01 is answered, while an order runs.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_DNS_HOOK",
+        "",
+        Form::Path,
+        "The program that sets and removes the record of dns-01.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_DNS_WAIT",
+        "30s",
+        Form::Time,
+        "How long a record that was set needs until all of the domain's DNS servers have it; an hour at most.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_CA_FILE",
+        "",
+        Form::Path,
+        "Certificates in PEM by which the directory's own HTTPS is trusted beside the system's: for an authority within a company.",
+    ),
 ];
 
 /// Variables that the appliance itself gives to hooks and services; accepted and overwritten when given.

@@ -25,6 +25,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::routing::get;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -35,6 +38,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::{Office, Options};
+use crate::certs::acme::{CHALLENGE_PATH, Tokens};
 use crate::sys::socket::passed_listeners;
 use guests::{Guests, Seat};
 use line::Line;
@@ -72,8 +76,12 @@ pub async fn serve(doors: Vec<std::net::TcpListener>, office: Arc<Office>) {
     let counter = Arc::new(Counter::new(Arc::clone(&office)));
     // Told at the start, not at the first request.
     counter.plan();
+    let answers = Tokens::at(counter.acme_answers());
     let service = TowerToHyperService::new(
         Router::new()
+            // No sender is asked for a proof here: an authority looks from anywhere, and what it reads is public.
+            .route(&format!("{CHALLENGE_PATH}{{token}}"), get(prove))
+            .with_state(answers)
             .fallback(webhook::take)
             .with_state(Arc::clone(&counter)),
     );
@@ -105,6 +113,14 @@ pub async fn serve(doors: Vec<std::net::TcpListener>, office: Arc<Office>) {
     guests.close();
     gone.recv().await;
     rounds.abort();
+}
+
+/// What an authority looks for when a certificate is ordered (RFC 8555, 8.3).
+async fn prove(State(answers): State<Tokens>, asked: Uri) -> (StatusCode, String) {
+    match answers.answer(asked.path()) {
+        Some(answer) => (StatusCode::OK, answer),
+        None => (StatusCode::NOT_FOUND, String::new()),
+    }
 }
 
 type Webhooks = TowerToHyperService<Router>;
