@@ -221,3 +221,19 @@ fn logd() -> ExitCode {
         }
     }
 }
+
+/// Runs a command that stands under a name of its own; what cannot be understood ends with 64, and help with 0.
+#[cfg(feature = "services")]
+fn alone<A: clap::Parser>(
+    words: impl Iterator<Item = std::ffi::OsString>,
+    run: impl FnOnce(&A) -> std::process::ExitCode,
+) -> std::process::ExitCode {
+    match A::try_parse_from(words) {
+        Ok(args) => run(&args),
+        Err(error) => {
+            let is_usage = error.use_stderr();
+            let _ = error.print();
+            std::process::ExitCode::from(if is_usage { 64 } else { 0 })
+        }
+    }
+}

@@ -145,14 +145,7 @@ struct Alone {
 
 /// Runs it under its own name, with all the words of the command line.
 pub fn run_alone(words: impl Iterator<Item = OsString>) -> ExitCode {
-    match Alone::try_parse_from(words) {
-        Ok(alone) => run(&alone.args),
-        Err(error) => {
-            let is_usage = error.use_stderr();
-            let _ = error.print();
-            ExitCode::from(if is_usage { 64 } else { 0 })
-        }
-    }
+    super::alone(words, |alone: &Alone| run(&alone.args))
 }
 
 /// Runs the command. Exit codes: 0 ok, 1 no, 2 failed, 64 usage, 78 configuration.

@@ -56,14 +56,7 @@ struct Alone {
 
 /// Runs as `websms`.
 pub fn run_alone(words: impl Iterator<Item = OsString>) -> ExitCode {
-    match Alone::try_parse_from(words) {
-        Ok(alone) => run(&alone.args),
-        Err(error) => {
-            let is_usage = error.use_stderr();
-            let _ = error.print();
-            ExitCode::from(if is_usage { 64 } else { 0 })
-        }
-    }
+    super::alone(words, |alone: &Alone| run(&alone.args))
 }
 
 pub fn run(args: &WebsmsArgs) -> ExitCode {
