@@ -2,6 +2,8 @@
 
 #[cfg(feature = "services")]
 pub mod autoban;
+#[cfg(feature = "services")]
+pub mod cert;
 pub mod events;
 pub mod health;
 pub mod logs;
@@ -94,6 +96,10 @@ enum Command {
     /// Show who is banned and why, ban and free by hand; also under the name `autoban`
     #[cfg(feature = "services")]
     Autoban(autoban::AutobanArgs),
+    /// Show the certificate, renew and prove it
+    #[cfg(feature = "services")]
+    #[command(visible_alias = "certs")]
+    Cert(cert::CertArgs),
     /// Text messages between carriers and phones; also under the name `websms`
     #[cfg(feature = "services")]
     Websms(websms::WebsmsArgs),
@@ -183,6 +189,8 @@ pub fn run() -> ExitCode {
         Command::Phone(args) => phone::run(args),
         #[cfg(feature = "services")]
         Command::Autoban(args) => autoban::run(&args),
+        #[cfg(feature = "services")]
+        Command::Cert(args) => cert::run(&args),
         #[cfg(feature = "services")]
         Command::Websms(args) => websms::run(&args),
         #[cfg(feature = "services")]

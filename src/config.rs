@@ -32,6 +32,24 @@ pub struct LogFiles {
     pub count: u64,
 }
 
+/// Where the certificate comes from, and what it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificates {
+    /// `auto` or the name of a source.
+    pub source: String,
+    /// More names that are wanted.
+    pub names: String,
+    pub acme_file: String,
+    /// It was named, and is not only looked for at the usual place.
+    pub acme_file_given: bool,
+    pub file: Option<String>,
+    pub key_file: Option<String>,
+    /// Of a self-signed RSA key.
+    pub key_bits: usize,
+    /// Run after a certificate has been taken into use.
+    pub post_hook: Option<String>,
+}
+
 /// The valid configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -46,8 +64,11 @@ pub struct Config {
     pub log_files: Option<LogFiles>,
     pub host_name: Option<String>,
     pub certificate_days: u32,
+    pub certificates: Certificates,
     /// Where WebSMS listens; `None` is nowhere.
     pub websms_port: Option<u16>,
+    /// Where it listens with TLS.
+    pub websms_tls_port: Option<u16>,
     pub entry_dir: String,
     pub exit_dir: String,
     /// Where runit service directories are.
@@ -112,6 +133,7 @@ pub fn read(environment: &BTreeMap<String, String>) -> Result<Config, Vec<Mistak
         return Err(mistakes);
     }
     let text = |name: &str| values.get(name).copied().unwrap_or_default();
+    let given = |name: &str| Some(text(name).to_owned()).filter(|text| !text.is_empty());
     let time = |name: &str| {
         value::time_span(text(name))
             .ok()
@@ -140,7 +162,20 @@ pub fn read(environment: &BTreeMap<String, String>) -> Result<Config, Vec<Mistak
             }),
         host_name: Some(text("HOSTNAME").to_owned()).filter(|name| !name.is_empty()),
         certificate_days: text("TLS_CERTDAYS").parse().unwrap_or(30),
+        certificates: Certificates {
+            source: text("SWITCHHOOK_CERT_SOURCE").to_owned(),
+            names: text("SWITCHHOOK_CERT_NAMES").to_owned(),
+            acme_file: text("ACME_FILE").to_owned(),
+            acme_file_given: environment
+                .get("ACME_FILE")
+                .is_some_and(|path| !path.trim().is_empty()),
+            file: given("SWITCHHOOK_CERT_FILE"),
+            key_file: given("SWITCHHOOK_CERT_KEY_FILE"),
+            key_bits: text("TLS_KEYBITS").parse().unwrap_or(2048),
+            post_hook: given("ACME_POSTHOOK"),
+        },
         websms_port: text("WEBSMSD_PORT").parse().ok().filter(|port| *port != 0),
+        websms_tls_port: text("WEBSMSD_TLS_PORT").parse().ok(),
         entry_dir: text("DOCKER_ENTRY_DIR").to_owned(),
         exit_dir: text("DOCKER_EXIT_DIR").to_owned(),
         service_dir: text("SVDIR").to_owned(),

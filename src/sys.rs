@@ -24,6 +24,8 @@ pub mod pipe;
 #[allow(unsafe_code)]
 pub mod process;
 #[cfg(feature = "services")]
+pub mod program;
+#[cfg(feature = "services")]
 pub mod say;
 pub mod signal;
 #[allow(unsafe_code)]

@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod download;
+pub mod retry_after;
 
 use std::error::Error;
 use std::fmt;
@@ -130,9 +131,21 @@ impl fmt::Debug for Client {
 impl Client {
     /// Reads the authorities' certificates, which takes some milliseconds.
     pub fn new(patience: Patience) -> Result<Client, WebError> {
+        Client::trusting(patience, b"")
+    }
+
+    /// One that trusts the authorities in this PEM too.
+    pub fn trusting(patience: Patience, authorities: &[u8]) -> Result<Client, WebError> {
         // The process has one provider of cryptography. That it is there already is no error.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let no_authorities = |error: reqwest::Error| WebError {
+            at: "HTTPS".to_owned(),
+            problem: Problem::NoAuthorities(innermost(&error)),
+        };
+        let authorities =
+            reqwest::Certificate::from_pem_bundle(authorities).map_err(no_authorities)?;
         let client = reqwest::Client::builder()
+            .tls_certs_merge(authorities)
             .user_agent(concat!("switchhook/", env!("CARGO_PKG_VERSION")))
             .redirect(Policy::none())
             .connect_timeout(patience.connect)
@@ -140,10 +153,7 @@ impl Client {
             .pool_max_idle_per_host(1)
             .dns_resolver(Arc::new(Names))
             .build();
-        client.map(Client).map_err(|error| WebError {
-            at: "HTTPS".to_owned(),
-            problem: Problem::NoAuthorities(innermost(&error)),
-        })
+        client.map(Client).map_err(no_authorities)
     }
 
     /// Asks once. A status other than 200 to 299 and 304 is an error.
@@ -155,6 +165,35 @@ impl Client {
             at: address.to_string(),
             problem,
         })
+    }
+
+    /// Sends a request as it is and gives the answer whatever its status, for protocols that live in HTTP's own headers.
+    /// `most`: the longest answer that is read, in bytes.
+    pub async fn send(
+        &self,
+        request: hyper::Request<Vec<u8>>,
+        most: usize,
+    ) -> Result<hyper::Response<Vec<u8>>, WebError> {
+        let address = Address::parse(&request.uri().to_string());
+        let sent = self.transfer(request, most).await;
+        sent.map_err(|problem| WebError {
+            at: address.map(|at| at.to_string()).unwrap_or_default(),
+            problem,
+        })
+    }
+
+    async fn transfer(
+        &self,
+        request: hyper::Request<Vec<u8>>,
+        most: usize,
+    ) -> Result<hyper::Response<Vec<u8>>, Problem> {
+        let request = reqwest::Request::try_from(request).map_err(|_| Problem::Address)?;
+        let mut response = self.0.execute(request).await.map_err(|e| problem_of(&e))?;
+        let mut answer = hyper::Response::new(Vec::new());
+        *answer.status_mut() = response.status();
+        *answer.headers_mut() = std::mem::take(response.headers_mut());
+        *answer.body_mut() = read(response, most).await?;
+        Ok(answer)
     }
 
     async fn exchange(&self, request: Request<'_>, most: usize) -> Result<Answer, Problem> {
@@ -170,7 +209,7 @@ impl Client {
                 builder = builder.header(name, value);
             }
         }
-        let mut response = builder.send().await.map_err(|e| problem_of(&e))?;
+        let response = builder.send().await.map_err(|e| problem_of(&e))?;
         let header = |name: HeaderName| {
             let value = response.headers().get(name)?;
             value.to_str().ok().map(str::to_owned)
@@ -189,19 +228,24 @@ impl Client {
                 return Err(Problem::Status { code, retry_after });
             }
         }
-        let too_large = || Problem::TooLarge(most);
-        let promised = response.content_length().unwrap_or(0);
-        if usize::try_from(promised).map_or(true, |length| length > most) {
-            return Err(too_large());
-        }
-        while let Some(piece) = response.chunk().await.map_err(|e| problem_of(&e))? {
-            if answer.body.len() + piece.len() > most {
-                return Err(too_large());
-            }
-            answer.body.extend_from_slice(&piece);
-        }
+        answer.body = read(response, most).await?;
         Ok(answer)
     }
+}
+
+async fn read(mut response: reqwest::Response, most: usize) -> Result<Vec<u8>, Problem> {
+    let promised = response.content_length().unwrap_or(0);
+    if usize::try_from(promised).map_or(true, |length| length > most) {
+        return Err(Problem::TooLarge(most));
+    }
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(|e| problem_of(&e))? {
+        if body.len() + piece.len() > most {
+            return Err(Problem::TooLarge(most));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
 }
 
 /// The system's resolver, with an error that can be told from others.

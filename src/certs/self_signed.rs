@@ -1,218 +1,126 @@
-//! A self-signed certificate, so that TLS works from the first start.
+//! Certificates that we sign ourselves, so that TLS works from the first start.
 //!
-//! Makes the pair when there is none, and renews only a pair that this module made itself. Keys are
-//! ECDSA P-256. Invariant: a pair that came from elsewhere is never overwritten.
-
-use std::path::{Path, PathBuf};
+//! Made of names, times and a key, with all names as subject alternative names: clients refuse a common name alone. It
+//! decides neither when nor where. Invariant: a certificate is no authority and signs nothing but itself.
 
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose,
+    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 use time::{Duration, OffsetDateTime};
 
-use crate::sys::file::{FileError, Owner, write_atomic};
+use super::generation::Text;
+use super::private_key::PrivateKey;
 
-/// The names under which the PBX's configuration refers to the pair.
-pub const CERTIFICATE: &str = "cert.pem";
-pub const PRIVATE_KEY: &str = "priv_key.pem";
+/// The longest common name that X.509 knows (RFC 5280, ub-common-name).
+const LONGEST_COMMON: usize = 64;
 
-/// Why no certificate could be made.
-#[derive(Debug, thiserror::Error)]
-pub enum SelfSignedError {
-    #[error("cannot make a certificate: {0}")]
-    Make(#[from] rcgen::Error),
-    #[error(transparent)]
-    Write(#[from] FileError),
-}
-
-/// What was done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    Kept,
-    Made,
-    Renewed,
-}
-
-/// What is needed to decide and to make.
-#[derive(Debug)]
+/// What is asked for.
+#[derive(Debug, Clone)]
 pub struct Request<'a> {
-    /// Directory of the pair.
-    pub directory: &'a Path,
-    /// Where we remember which certificates are ours.
-    pub record: PathBuf,
-    pub host_name: &'a str,
+    /// Names and addresses, the host's own first.
+    pub names: &'a [String],
+    /// Seconds since 1970.
+    pub now: i64,
     pub days: u32,
-    pub owner: Owner,
 }
 
-/// Sees to it that there is a pair; `now` in seconds since 1970.
-pub fn ensure(request: &Request<'_>, now: i64) -> Result<Outcome, SelfSignedError> {
-    let Some((outcome, ours)) = judge(request, now) else {
-        return Ok(Outcome::Kept);
-    };
-    for (path, text) in plan(request, now, outcome, ours)? {
-        write_atomic(&path, text.as_bytes(), request.owner)?;
+/// With a new key on P-256.
+///
+/// # Errors
+/// If the system has no random numbers, or a name is none.
+pub fn with_new_key(request: &Request<'_>) -> Result<Text, rcgen::Error> {
+    sign(request, &KeyPair::generate()?)
+}
+
+/// With this key.
+///
+/// # Errors
+/// If a name is none.
+pub fn sign(request: &Request<'_>, key: &KeyPair) -> Result<Text, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    let local = "localhost".to_owned();
+    let names = request.names.iter().chain([&local]);
+    for name in names {
+        let name = match name.parse() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName(name.as_str().try_into()?),
+        };
+        if !params.subject_alt_names.contains(&name) {
+            params.subject_alt_names.push(name);
+        }
     }
-    Ok(outcome)
-}
-
-/// What is to be done, with the installed certificate when that is one of ours; `None` when all may stay.
-fn judge(request: &Request<'_>, now: i64) -> Option<(Outcome, String)> {
-    let is_there = |name: &str| {
-        let found = std::fs::metadata(request.directory.join(name));
-        found.is_ok_and(|m| m.len() > 0)
-    };
-    let has_key = is_there(PRIVATE_KEY);
-    if !is_there(CERTIFICATE) {
-        return (!has_key).then_some((Outcome::Made, String::new()));
+    if let Some(host) = request
+        .names
+        .first()
+        .filter(|host| host.len() <= LONGEST_COMMON)
+    {
+        params
+            .distinguished_name
+            .push(DnType::CommonName, host.as_str());
     }
-    let record = std::fs::read_to_string(&request.record).ok()?;
-    let installed = std::fs::read_to_string(request.directory.join(CERTIFICATE)).ok()?;
-    let (renew_at, ours) = record.split_once('\n')?;
-    if !has_key && ours.contains(&installed) {
-        return Some((Outcome::Made, installed));
-    }
-    // The newest is the first; the other is what an interrupted renewal has left in place.
-    let is_due = if ours.starts_with(&installed) {
-        renew_at.parse().is_ok_and(|at: i64| now >= at)
-    } else {
-        ours.contains(&installed)
-    };
-    is_due.then_some((Outcome::Renewed, installed))
-}
-
-/// The files to write, in their order. The record holds the moment of renewal, the certificate that will be ours and the
-/// one that is, so that both are known as ours wherever it ends: a new pair gets its key last, and a certificate without
-/// key is made anew; a renewed one gets its certificate last, and the old one in its place is renewed again.
-fn plan(
-    request: &Request<'_>,
-    now: i64,
-    outcome: Outcome,
-    ours: String,
-) -> Result<[(PathBuf, String); 3], SelfSignedError> {
-    let from = OffsetDateTime::from_unix_timestamp(now).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let until = from + Duration::days(i64::from(request.days));
-    let (certificate, key) = make(request.host_name, from - Duration::hours(1), until)?;
-    let renew_at = now + i64::from(request.days) * 86_400 * 2 / 3;
-    let record = (
-        request.record.clone(),
-        format!("{renew_at}\n{certificate}{ours}"),
-    );
-    let certificate = (request.directory.join(CERTIFICATE), certificate);
-    let key = (request.directory.join(PRIVATE_KEY), key);
-    Ok(match outcome {
-        Outcome::Renewed => [record, key, certificate],
-        Outcome::Made | Outcome::Kept => [record, certificate, key],
-    })
-}
-
-fn make(
-    host_name: &str,
-    from: OffsetDateTime,
-    until: OffsetDateTime,
-) -> Result<(String, String), rcgen::Error> {
-    let mut params = CertificateParams::new(vec![host_name.to_owned(), "localhost".to_owned()])?;
-    let mut name = DistinguishedName::new();
-    name.push(DnType::CommonName, host_name);
-    params.distinguished_name = name;
-    params.not_before = from;
-    params.not_after = until;
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    let from = OffsetDateTime::from_unix_timestamp(request.now);
+    let from = from.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    // For phones whose clock is slow.
+    params.not_before = from - Duration::hours(1);
+    params.not_after = from + Duration::days(i64::from(request.days));
+    params.key_usages = vec![
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::KeyEncipherment,
+    ];
     params.extended_key_usages = vec![
         ExtendedKeyUsagePurpose::ServerAuth,
         ExtendedKeyUsagePurpose::ClientAuth,
     ];
-    let key = KeyPair::generate()?;
-    let certificate = params.self_signed(&key)?;
-    Ok((certificate.pem(), key.serialize_pem()))
+    let certificate = params.self_signed(key)?;
+    Ok(Text {
+        chain: certificate.pem(),
+        key: PrivateKey::new(key.serialize_pem()),
+    })
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "services"))]
 mod tests {
     use super::*;
+    use crate::certs::pair::Algorithm;
+    use crate::certs::testing::{DAY, NOW};
+    use crate::certs::validate::{examine, in_time};
 
-    fn request(directory: &Path) -> Request<'_> {
+    fn request(names: &[String]) -> Request<'_> {
         Request {
-            directory,
-            record: directory.join("record"),
-            host_name: "pbx.example.org",
+            names,
+            now: NOW,
             days: 30,
-            owner: Owner::Keep {
-                new_file_mode: 0o640,
-            },
         }
     }
 
     #[test]
-    fn a_pair_is_made_once_and_renewed_in_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let r = request(dir.path());
-        assert_eq!(ensure(&r, 1_000_000).unwrap(), Outcome::Made);
-        assert_eq!(ensure(&r, 1_000_000 + 19 * 86_400).unwrap(), Outcome::Kept);
-        assert_eq!(
-            ensure(&r, 1_000_000 + 21 * 86_400).unwrap(),
-            Outcome::Renewed
-        );
-    }
-
-    /// The pair as it lies there.
-    fn pair(directory: &Path) -> [String; 2] {
-        [CERTIFICATE, PRIVATE_KEY]
-            .map(|name| std::fs::read_to_string(directory.join(name)).unwrap_or_default())
+    fn it_is_sound_has_every_name_and_lasts_as_long_as_asked() {
+        let names = ["pbx.example.com", "example.com", "192.0.2.1"].map(str::to_owned);
+        let made = with_new_key(&request(&names)).unwrap();
+        let facts = examine(&made.chain, &made.key).unwrap().facts;
+        let all = ["pbx.example.com", "example.com", "192.0.2.1", "localhost"];
+        assert_eq!(facts.names, all);
+        assert!(facts.is_self_signed && facts.notes.is_empty(), "{facts:?}");
+        assert_eq!(facts.not_after, NOW + 30 * DAY);
+        assert_eq!(in_time(&facts, NOW), Ok(()));
     }
 
     #[test]
-    fn a_pair_that_was_interrupted_anywhere_is_made_whole_and_renewed_in_time() {
-        const DAY: i64 = 86_400;
-        for (steps, age) in (0..=3).flat_map(|steps| [(steps, None), (steps, Some(21 * DAY))]) {
-            let dir = tempfile::tempdir().unwrap();
-            let r = request(dir.path());
-            let mut now = 1_000_000;
-            if let Some(age) = age {
-                ensure(&r, now).unwrap();
-                now += age;
-            }
-            let old = pair(dir.path());
-            let (outcome, ours) = judge(&r, now).unwrap();
-            let planned = plan(&r, now, outcome, ours).unwrap();
-            for (path, text) in planned.iter().take(steps) {
-                write_atomic(path, text.as_bytes(), r.owner).unwrap();
-            }
-            let found = ensure(&r, now + DAY).unwrap();
-            assert_eq!(
-                found == Outcome::Kept,
-                steps == 3,
-                "after {steps} of {age:?}"
-            );
-            let new = pair(dir.path());
-            // Both of one making: neither is the old one's nor the interrupted one's.
-            assert!((0..2).all(|i| !new[i].is_empty() && new[i] != old[i]));
-            let begun = planned.iter().filter(|(_, text)| new.contains(text));
-            assert_eq!(begun.count(), if steps == 3 { 2 } else { 0 });
-            assert_eq!(ensure(&r, now + 2 * DAY).unwrap(), Outcome::Kept);
-            assert_eq!(ensure(&r, now + 22 * DAY).unwrap(), Outcome::Renewed);
-        }
+    fn an_rsa_key_signs_too() {
+        let key = KeyPair::from_pem(include_str!("../../tests/certs/rsa2048.pkcs8.pem")).unwrap();
+        let names = ["tele".to_owned()];
+        let made = sign(&request(&names), &key).unwrap();
+        let facts = examine(&made.chain, &made.key).unwrap().facts;
+        assert_eq!((facts.algorithm, facts.bits), (Algorithm::Rsa, 2048));
     }
 
     #[test]
-    fn a_key_from_elsewhere_is_never_overwritten() {
-        let dir = tempfile::tempdir().unwrap();
-        let r = request(dir.path());
-        std::fs::write(dir.path().join(PRIVATE_KEY), "somebody's").unwrap();
-        assert_eq!(ensure(&r, 1_000_000).unwrap(), Outcome::Kept);
-        assert_eq!(pair(dir.path()), ["", "somebody's"]);
-    }
-
-    #[test]
-    fn a_pair_from_elsewhere_is_never_overwritten() {
-        let dir = tempfile::tempdir().unwrap();
-        let r = request(dir.path());
-        ensure(&r, 1_000_000).unwrap();
-        std::fs::write(dir.path().join(CERTIFICATE), "bought elsewhere").unwrap();
-        assert_eq!(ensure(&r, 9_000_000_000).unwrap(), Outcome::Kept);
-        assert_eq!(
-            std::fs::read_to_string(dir.path().join(CERTIFICATE)).unwrap(),
-            "bought elsewhere"
-        );
+    fn a_host_with_a_very_long_name_gets_one_too() {
+        let names = [format!("{0}.{0}.example.com", "a".repeat(60))];
+        let made = with_new_key(&request(&names)).unwrap();
+        let facts = examine(&made.chain, &made.key).unwrap().facts;
+        assert_eq!(facts.names[0], names[0]);
     }
 }

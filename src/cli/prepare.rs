@@ -4,7 +4,6 @@
 //! units sound. Invariant: before the word nothing is touched.
 
 use std::io::Read;
-use std::path::Path;
 use std::process::ExitCode;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -12,7 +11,8 @@ use nix::sys::signal::{SigSet, Signal};
 use super::RootArgs;
 use super::output::{Exit, Output};
 use crate::asterisk::generate;
-use crate::certs::self_signed;
+use crate::certs::first;
+use crate::certs::generation::Place;
 use crate::config::paths::Paths;
 use crate::config::{self, Config};
 use crate::init::identity;
@@ -20,7 +20,7 @@ use crate::init::report::Line;
 use crate::logd::syslog::{ERROR, NOTICE, WARNING};
 use crate::seed::{self, apply::SeedError};
 use crate::sys::clock::unix_now;
-use crate::sys::{environment, file};
+use crate::sys::environment;
 
 /// The arguments of `prepare`.
 #[derive(Debug, clap::Args)]
@@ -118,19 +118,28 @@ fn generate_units(paths: &Paths, config: &Config, report: &Report) {
         Err(problem) => report.say(ERROR, &format!("the PBX's sockets are not held: {problem}")),
     }
     #[cfg(feature = "services")]
-    if let Some(port) = config.websms_port
-        && let Err(problem) = generate::add(paths, "websms.socket", &socket_of_websms(port))
-    {
-        report.say(ERROR, &format!("WebSMS has no socket: {problem}"));
+    for (port, name, more) in [
+        (config.websms_port, "websms.socket", ""),
+        (
+            config.websms_tls_port,
+            "websms-tls.socket",
+            "FileDescriptorName=tls\n",
+        ),
+    ] {
+        if let Some(port) = port
+            && let Err(problem) = generate::add(paths, name, &socket_of_websms(port, more))
+        {
+            report.say(ERROR, &format!("WebSMS has no socket: {problem}"));
+        }
     }
 }
 
 /// The carriers' door. A webhook that comes while WebSMS restarts waits in the socket.
 #[cfg(feature = "services")]
-fn socket_of_websms(port: u16) -> String {
+fn socket_of_websms(port: u16, more: &str) -> String {
     format!(
-        "# Made at each start from WEBSMSD_PORT; a file of the same name in /srv/etc/units replaces it.\n\
-         [Socket]\nService=websms.service\nListenStream={port}\nBacklog=1024\n"
+        "# Made at each start from the environment; a file of the same name in /srv/etc/units replaces it.\n\
+         [Socket]\nService=websms.service\nListenStream={port}\nBacklog=1024\n{more}"
     )
 }
 
@@ -160,27 +169,19 @@ fn prepare_certificate(paths: &Paths, config: &Config, report: &Report) {
             |name| name.to_string_lossy().into_owned(),
         )
     });
-    let (uid, gid) = match identity::user(config.pbx.name()) {
-        Ok(account) => (account.uid, account.gid),
-        Err(_) => (
-            nix::unistd::geteuid().as_raw(),
-            nix::unistd::getegid().as_raw(),
-        ),
-    };
-    let directory: &Path = &paths.certificates();
-    let request = self_signed::Request {
-        directory,
+    let account = identity::user(config.pbx.name());
+    let gid = account.map_or_else(|_| nix::unistd::getegid().as_raw(), |account| account.gid);
+    let place = Place::new(paths.certificates(), gid);
+    let wish = first::Wish {
+        place: &place,
         record: paths.state().join("self-signed"),
-        host_name: &host_name,
+        names: std::slice::from_ref(&host_name),
         days: config.certificate_days,
-        owner: file::Owner::Set {
-            uid,
-            gid,
-            mode: 0o640,
-        },
+        // From the image base on the keeper does it, while calls go on.
+        renews: !cfg!(feature = "services"),
     };
-    match self_signed::ensure(&request, unix_now()) {
-        Ok(self_signed::Outcome::Kept) => {}
+    match first::ensure(&wish, unix_now()) {
+        Ok(first::Outcome::Kept | first::Outcome::MovedIn) => {}
         Ok(_) => report.say(
             NOTICE,
             &format!("made a self-signed certificate for `{host_name}`"),

@@ -40,6 +40,9 @@ struct ServeArgs {
     /// Listen here when PID 1 has passed no socket
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
+    /// As --listen, with TLS by the certificate of the exchange
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen_tls: Option<SocketAddr>,
     /// Where the dialplan hands texts in by FastAGI
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:4573")]
     agi: SocketAddr,
@@ -70,6 +73,7 @@ fn serve(args: &ServeArgs) -> ExitCode {
     let options = Options {
         paths: args.root.paths(),
         listen: args.listen,
+        listen_tls: args.listen_tls,
         agi: Some(args.agi),
     };
     let out = Output::new(false);

@@ -58,6 +58,16 @@ impl Paths {
         self.at("run/switchhook/control.sock")
     }
 
+    /// The answers that an authority looks for; everybody may read them.
+    pub fn acme_answers(&self) -> PathBuf {
+        self.at("run/switchhook/acme")
+    }
+
+    /// Accounts, issued certificates and the schedule of own ACME; root's alone.
+    pub fn acme_state(&self) -> PathBuf {
+        self.state().join("certs/acme")
+    }
+
     pub fn notify_socket(&self) -> PathBuf {
         self.at("run/switchhook/notify.sock")
     }

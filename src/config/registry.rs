@@ -74,10 +74,64 @@ pub const VARIABLES: &[Variable] = &[
         "Days for which a self-signed certificate is valid.",
     ),
     variable(
+        "TLS_KEYBITS",
+        "2048",
+        Form::Number {
+            least: 512,
+            most: 16_384,
+        },
+        "The size of the RSA key of certificates that are ordered or self-signed: 2048, 3072 or 4096; another is rounded up, beyond 4096 down. Beside it there is one with ECDSA on P-256.",
+    ),
+    variable(
+        "ACME_FILE",
+        "/acme/acme.json",
+        Form::Path,
+        "Traefik's certificate store, of which the exchange takes its own certificate and no other. Mount the directory, not the file.",
+    ),
+    variable(
+        "ACME_POSTHOOK",
+        "",
+        Form::Text,
+        "A shell command to be run after a new certificate has been taken into use and every listener has shown it. Not set: none, for the PBX serves it already and no call was dropped.",
+    ),
+    variable(
+        "SWITCHHOOK_CERT_SOURCE",
+        "auto",
+        Form::Word(&["auto", "files", "traefik", "acme", "self-signed"]),
+        "Where the certificate comes from; `auto` takes the first that has one, in this order.",
+    ),
+    variable(
+        "SWITCHHOOK_CERT_NAMES",
+        "",
+        Form::Text,
+        "More names that the certificate should have, besides HOSTNAME and its domain, with commas between.",
+    ),
+    variable(
+        "SWITCHHOOK_CERT_FILE",
+        "",
+        Form::Path,
+        "A certificate of your own with its chain, in PEM; not set: `cert.pem` in `/srv/etc/ssl/asterisk`, if you have put one there.",
+    ),
+    variable(
+        "SWITCHHOOK_CERT_KEY_FILE",
+        "",
+        Form::Path,
+        "The private key of SWITCHHOOK_CERT_FILE; not set: it is in the same file.",
+    ),
+    variable(
         "WEBSMSD_PORT",
         "",
         Form::Text,
         "The TCP port on which WebSMS takes the carriers' webhooks; the images set 80. Not set, or no number: none.",
+    ),
+    variable(
+        "WEBSMSD_TLS_PORT",
+        "",
+        Form::Number {
+            least: 1,
+            most: 65_535,
+        },
+        "The TCP port on which WebSMS takes them with TLS, by the certificate of the exchange; not set: none.",
     ),
     variable(
         "DOCKER_ENTRY_DIR",
@@ -144,6 +198,90 @@ pub const VARIABLES: &[Variable] = &[
             most: 1000,
         },
         "How many renamed log files are kept; the oldest is removed.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_ACCEPT_TOS",
+        "no",
+        Form::Word(&["yes", "no"]),
+        "`yes`: the authority's terms of service are accepted, and certificates are ordered from it. Without it none is.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_DIRECTORY",
+        "letsencrypt",
+        Form::Text,
+        "The authority: `letsencrypt`, `letsencrypt-staging`, `zerossl`, or the address of its ACME directory.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_EMAIL",
+        "",
+        Form::Text,
+        "Where the authority may write to.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_EAB_KID",
+        "",
+        Form::Text,
+        "The id of an account made elsewhere (external account binding), where the authority wants one.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_EAB_KEY",
+        "",
+        Form::Text,
+        "The key that belongs to it, in base64url; secret.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_EAB_KEY_FILE",
+        "",
+        Form::Path,
+        "The file that holds this key.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_PROFILE",
+        "",
+        Form::Text,
+        "The kind of certificate, where the authority offers several; not set: `shortlived` when an address is among the names, else `classic`, else the authority's first.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_CHALLENGE",
+        "http-01",
+        Form::Word(&["http-01", "tls-alpn-01", "dns-01"]),
+        "How the authority sees that the names are ours.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_HTTP_PORT",
+        "80",
+        Form::Number {
+            least: 1,
+            most: 65_535,
+        },
+        "Where http-01 is answered, while an order runs. If it is `WEBSMSD_PORT`, WebSMS answers.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_TLS_PORT",
+        "443",
+        Form::Number {
+            least: 1,
+            most: 65_535,
+        },
+        "Where tls-alpn-01 is answered, while an order runs.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_DNS_HOOK",
+        "",
+        Form::Path,
+        "The program that sets and removes the record of dns-01.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_DNS_WAIT",
+        "30s",
+        Form::Time,
+        "How long a record that was set needs until all of the domain's DNS servers have it; an hour at most.",
+    ),
+    variable(
+        "SWITCHHOOK_ACME_CA_FILE",
+        "",
+        Form::Path,
+        "Certificates in PEM by which the directory's own HTTPS is trusted beside the system's: for an authority within a company.",
     ),
 ];
 

@@ -131,6 +131,13 @@ impl ProcessHandle {
     }
 }
 
+/// For those who wait for its end: it turns readable then.
+impl From<ProcessHandle> for OwnedFd {
+    fn from(handle: ProcessHandle) -> OwnedFd {
+        handle.0
+    }
+}
+
 /// Signals the whole process group that `leader` leads; `false` when it leads none. Call it only while
 /// `leader` is not reaped.
 pub fn signal_group(leader: Pid, signal: i32) -> bool {
@@ -244,6 +251,18 @@ pub fn reap(pid: Pid) {
     let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
 }
 
+/// Waits for the end of one child and takes its zombie away. `None`: it is no child of ours.
+pub fn wait_for(pid: Pid) -> Option<Exit> {
+    loop {
+        return match waitid(Id::Pid(pid), WaitPidFlag::WEXITED) {
+            Ok(WaitStatus::Exited(_, code)) => Some(Exit::Code(code)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Some(Exit::Signal(signal as i32)),
+            Err(nix::Error::EINTR) => continue,
+            Ok(_) | Err(_) => None,
+        };
+    }
+}
+
 /// Sets every signal that we were started with as ignored to its default, so that the services do not inherit that
 /// (signal(7)). SIGPIPE stays as it is: a write to a pipe without a reader must not end us, and a child sets it back.
 pub fn restore_defaults() {
@@ -271,10 +290,11 @@ pub fn adopt_orphans() {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::os::fd::AsFd;
 
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    use super::*;
 
     #[test]
     fn a_signal_that_comes_before_the_program_runs_is_not_lost() {

@@ -35,6 +35,8 @@ pub struct Options {
     pub paths: Paths,
     /// Where to listen when PID 1 has passed no socket.
     pub listen: Option<SocketAddr>,
+    /// As `listen`, with TLS.
+    pub listen_tls: Option<SocketAddr>,
     /// Where the dialplan hands texts in by FastAGI.
     pub agi: Option<SocketAddr>,
 }
@@ -87,7 +89,7 @@ async fn live(options: &Options) -> Result<(), DaemonError> {
     // Before anything can happen: a new hook is told from here.
     let begin = *office.spool.journal().borrow();
     let doors = server::open(options).map_err(cannot("listen"))?;
-    let listeners = doors.iter().filter_map(|door| door.local_addr().ok());
+    let listeners = doors.iter().filter_map(server::Door::address);
     let _ = office.listeners.set(listeners.collect());
     let desk = desk::open(&office).map_err(cannot("listen on the control socket"))?;
     let mut serving = vec![

@@ -12,6 +12,7 @@ mod media;
 mod outside;
 mod phone;
 mod sip;
+mod store;
 mod street;
 mod talk;
 
@@ -19,6 +20,7 @@ mod attackers;
 mod autoban;
 mod bad_input;
 mod calls;
+mod certs;
 mod confinement;
 mod events;
 mod first_start;

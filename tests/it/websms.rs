@@ -9,6 +9,7 @@ pub mod bridge;
 mod crowds;
 mod dialplan;
 mod interfaces;
+mod secure;
 mod trouble;
 
 use bridge::{Bridge, form};
@@ -27,6 +28,30 @@ fn d18_an_answered_message_is_on_disk_when_the_bridge_is_killed() {
     assert_eq!(found[0].to, "+46701");
     assert_eq!(found[0].from, "+46702");
     assert_eq!(found[0].body, "Hej åäö 😀");
+}
+
+#[test]
+fn an_authority_is_answered_wherever_it_asks_from_and_about_nothing_else() {
+    let bridge = Bridge::with("[websmsd]\nremt_addr = 192.0.2.1\nurl_path = /hook\n");
+    bridge.file("run/switchhook/acme/a-B_9", "a-B_9.thumb");
+    bridge.file("run/switchhook/secret", "x");
+    let ask = |path: &str| {
+        let answer = bridge.ask(
+            "GET",
+            &format!("/.well-known/acme-challenge/{path}"),
+            &[],
+            b"",
+        );
+        (answer.status, answer.body)
+    };
+    assert_eq!(ask("a-B_9"), (200, "a-B_9.thumb".to_owned()));
+    for path in ["a-B_8", "..%2fsecret", "%2e%2e/secret", "../secret"] {
+        let (status, body) = ask(path);
+        assert!(
+            matches!(status, 403 | 404) && body != "x",
+            "{path}: {status} {body}"
+        );
+    }
 }
 
 #[test]

@@ -15,9 +15,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::voice::{NOTICE, WARNING, say};
 use crate::autoban::control::WebhookStatus;
-use crate::autoban::outbox::{Batch, Event, Failure, Outbox, Word, retry_after};
+use crate::autoban::outbox::{Batch, Event, Failure, Outbox, Word};
 use crate::sys::clock::unix_millis;
 use crate::web::address::Address;
+use crate::web::retry_after::retry_after;
 use crate::web::{Client, Patience, Problem, Request, WebError};
 
 /// The version of the requests' shape; it grows when a field changes its meaning.

@@ -29,16 +29,23 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
+use axum::routing::get;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_rustls::TlsAcceptor;
 
 use super::{Office, Options};
+use crate::certs::acme::{CHALLENGE_PATH, Tokens};
+use crate::certs::serve;
 use crate::sys::socket::passed_listeners;
 use guests::{Guests, Seat};
 use line::Line;
@@ -47,6 +54,8 @@ use webhook::Counter;
 /// The longest head of a request, in bytes, and the most of its headers.
 const LONGEST_HEAD: usize = 16 * 1024;
 const MOST_HEADERS: usize = 64;
+/// The name of the socket with TLS among those that PID 1 passes.
+const TLS: &str = "tls";
 /// How often those are looked for who have stayed too long.
 const ROUND: Duration = Duration::from_millis(500);
 /// Rounds between two looks at the spool.
@@ -59,28 +68,56 @@ struct Peer {
     seat: Arc<Seat>,
 }
 
-/// The sockets that PID 1 has passed, or one of our own.
-pub fn open(options: &Options) -> io::Result<Vec<std::net::TcpListener>> {
-    let mut doors: Vec<std::net::TcpListener> = passed_listeners()
+/// A socket that people come in by.
+#[derive(Debug)]
+pub struct Door {
+    socket: std::net::TcpListener,
+    /// With TLS, by the certificate that the keeper has put in use.
+    is_secure: bool,
+}
+
+impl Door {
+    /// Where it is; none for one with TLS.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let address = self.socket.local_addr().ok()?;
+        (!self.is_secure).then_some(address)
+    }
+}
+
+/// The sockets that PID 1 has passed, or those that the options name.
+pub fn open(options: &Options) -> io::Result<Vec<Door>> {
+    let mut doors: Vec<Door> = passed_listeners()
         .into_iter()
-        .map(|(_, socket)| std::net::TcpListener::from(socket))
+        .map(|(name, socket)| Door {
+            socket: std::net::TcpListener::from(socket),
+            is_secure: name == TLS,
+        })
         .collect();
-    if let (true, Some(address)) = (doors.is_empty(), options.listen) {
-        doors.push(std::net::TcpListener::bind(address)?);
+    if doors.is_empty() {
+        for (address, is_secure) in [(options.listen, false), (options.listen_tls, true)] {
+            if let Some(address) = address {
+                let socket = std::net::TcpListener::bind(address)?;
+                doors.push(Door { socket, is_secure });
+            }
+        }
     }
     for door in &doors {
-        door.set_nonblocking(true)?;
+        door.socket.set_nonblocking(true)?;
     }
     Ok(doors)
 }
 
 /// Serves until the office closes and everybody has had an answer.
-pub async fn serve(doors: Vec<std::net::TcpListener>, office: Arc<Office>) {
+pub async fn serve(doors: Vec<Door>, office: Arc<Office>) {
     let counter = Arc::new(Counter::new(Arc::clone(&office)));
     // Told at the start, not at the first request.
     counter.plan();
+    let answers = Tokens::at(counter.acme_answers());
     let service = TowerToHyperService::new(
         Router::new()
+            // No sender is asked for a proof here: an authority looks from anywhere, and what it reads is public.
+            .route(&format!("{CHALLENGE_PATH}{{token}}"), get(prove))
+            .with_state(answers)
             .fallback(webhook::take)
             .with_state(Arc::clone(&counter)),
     );
@@ -88,8 +125,16 @@ pub async fn serve(doors: Vec<std::net::TcpListener>, office: Arc<Office>) {
     // Each connection has one; when all are gone nobody is left.
     let (present, mut gone) = mpsc::channel::<Infallible>(1);
     let mut porters = tokio::task::JoinSet::new();
-    for door in doors {
-        let door = match TcpListener::from_std(door) {
+    for Door { socket, is_secure } in doors {
+        let acceptor = match is_secure.then(|| serve::config(&office.paths.certificates())) {
+            None => None,
+            Some(Ok(config)) => Some(TlsAcceptor::from(config)),
+            Some(Err(error)) => {
+                protocol::cannot_listen(&io::Error::other(error));
+                continue;
+            }
+        };
+        let door = match TcpListener::from_std(socket) {
             Ok(door) => door,
             Err(error) => {
                 protocol::cannot_listen(&error);
@@ -101,6 +146,7 @@ pub async fn serve(doors: Vec<std::net::TcpListener>, office: Arc<Office>) {
             guests: Arc::clone(&guests),
             counter: Arc::clone(&counter),
             present: present.clone(),
+            acceptor,
         };
         porters.spawn(house.receive(door));
     }
@@ -114,6 +160,14 @@ pub async fn serve(doors: Vec<std::net::TcpListener>, office: Arc<Office>) {
     rounds.abort();
 }
 
+/// What an authority looks for when a certificate is ordered (RFC 8555, 8.3).
+async fn prove(State(answers): State<Tokens>, asked: Uri) -> (StatusCode, String) {
+    match answers.answer(asked.path()) {
+        Some(answer) => (StatusCode::OK, answer),
+        None => (StatusCode::NOT_FOUND, String::new()),
+    }
+}
+
 type Webhooks = TowerToHyperService<Router>;
 
 /// What a connection needs.
@@ -123,6 +177,8 @@ struct House {
     guests: Arc<Guests>,
     counter: Arc<Counter>,
     present: mpsc::Sender<Infallible>,
+    /// Behind a door with TLS.
+    acceptor: Option<TlsAcceptor>,
 }
 
 impl House {
@@ -141,7 +197,7 @@ impl House {
             if let Some(seat) = self.guests.admit(peer.ip(), trusted) {
                 let house = self.clone();
                 tokio::spawn(async move {
-                    house.attend(stream, peer, &seat).await;
+                    house.welcome(stream, peer, &seat).await;
                     house.guests.leave(&seat);
                     drop(house.present);
                 });
@@ -149,10 +205,27 @@ impl House {
         }
     }
 
-    /// Answers the requests of one connection.
-    async fn attend(&self, stream: TcpStream, peer: SocketAddr, seat: &Arc<Seat>) {
+    async fn welcome(&self, stream: TcpStream, peer: SocketAddr, seat: &Arc<Seat>) {
         // An answer is one small packet; it is not to wait for a second.
         let _ = stream.set_nodelay(true);
+        let Some(acceptor) = &self.acceptor else {
+            return self.attend(stream, peer, seat).await;
+        };
+        // The handshake has the time of a request's head; whoever dawdles is shown out.
+        let secured = tokio::select! {
+            secured = acceptor.accept(stream) => secured,
+            () = seat.called() => return,
+        };
+        if let Ok(stream) = secured {
+            self.attend(stream, peer, seat).await;
+        }
+    }
+
+    /// Answers the requests of one connection.
+    async fn attend<S>(&self, stream: S, peer: SocketAddr, seat: &Arc<Seat>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let service = service_fn(|request: hyper::Request<Incoming>| {
             let seat = Arc::clone(seat);
             let service = self.service.clone();

@@ -16,6 +16,8 @@ use crate::appliance::{BINARY, PATIENCE};
 pub struct Bridge {
     root: tempfile::TempDir,
     door: TcpListener,
+    /// The name by which the socket is passed.
+    name: &'static str,
     notices: UnixDatagram,
     child: Option<Child>,
     lines: Receiver<String>,
@@ -58,11 +60,17 @@ impl Bridge {
     }
 
     pub fn at(root: tempfile::TempDir) -> Bridge {
+        Bridge::by(root, "websms.socket")
+    }
+
+    /// Whose socket is passed by this name.
+    pub fn by(root: tempfile::TempDir, name: &'static str) -> Bridge {
         let notices = UnixDatagram::bind(root.path().join("notify")).unwrap();
         notices.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut bridge = Bridge {
             root,
             door: TcpListener::bind("127.0.0.1:0").unwrap(),
+            name,
             notices,
             child: None,
             lines: channel().1,
@@ -120,6 +128,7 @@ impl Bridge {
         let mut child = Command::new("sh")
             .args(["-c", script, "sh", BINARY, "websms", "serve", "--root"])
             .arg(self.root.path())
+            .env("LISTEN_FDNAMES", self.name)
             .env("NOTIFY_SOCKET", self.root.path().join("notify"))
             .envs(self.environment.iter().cloned())
             .stdin(OwnedFd::from(self.door.try_clone().unwrap()))

@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::super::{Office, carriers, shapes};
-use crate::autoban::outbox::retry_after;
 use crate::sys::clock::{unix_millis, unix_now};
 use crate::sys::say::{NOTICE, WARNING, say};
+use crate::web::retry_after::retry_after;
 use crate::web::{Client, Patience, Problem, Request, WebError};
 use crate::websms::delivery::Bucket;
 use crate::websms::hook::{Hook, PATIENCE, Said, Then, then};

@@ -8,22 +8,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use super::guests::Seat;
 
-pub struct Line {
-    stream: TcpStream,
+pub struct Line<S> {
+    stream: S,
     seat: Arc<Seat>,
 }
 
-impl Line {
-    pub fn new(stream: TcpStream, seat: Arc<Seat>) -> Line {
+impl<S> Line<S> {
+    pub fn new(stream: S, seat: Arc<Seat>) -> Line<S> {
         Line { stream, seat }
     }
 }
 
-impl AsyncRead for Line {
+impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -35,7 +34,7 @@ impl AsyncRead for Line {
     }
 }
 
-impl AsyncWrite for Line {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -4,6 +4,7 @@
 //! it says in one request is taken whole, or the carrier is asked to say it again.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,6 +68,11 @@ impl Counter {
         };
         counter.report(&counter.plan());
         counter
+    }
+
+    /// Where the answers lie that an authority looks for.
+    pub fn acme_answers(&self) -> PathBuf {
+        self.office.paths.acme_answers()
     }
 
     /// The plan of the configuration in force.

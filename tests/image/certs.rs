@@ -1,0 +1,287 @@
+//! The keeper of certificates in the real image, with the real Asterisk and a store as Traefik writes it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use switchhook::certs::keeper::Outcome;
+use switchhook::certs::pair::Algorithm;
+use switchhook::certs::prove::shake_hands;
+
+use crate::calls::{alice, bob, call};
+use crate::docker::{Network, Volume, run};
+use crate::exchange::{Exchange, Recipe};
+use crate::lines::until;
+use crate::store::{Authority, entry, store, write};
+
+const HOST: &str = "pbx.example.com";
+
+fn recipe(volume: &Volume, store: &Path) -> Recipe {
+    Recipe::of("full")
+        .volume(volume)
+        .option(&format!("--hostname={HOST}"))
+        .option(&format!("--volume={}:/acme:ro", store.display()))
+}
+
+/// What the listener for SIP over TLS shows to a client from outside.
+fn shown(exchange: &Exchange, asked: Option<Algorithm>) -> Outcome {
+    let address: SocketAddr = format!("{}:5061", exchange.address4()).parse().unwrap();
+    shake_hands(
+        address,
+        asked,
+        HOST,
+        Instant::now() + Duration::from_secs(5),
+    )
+}
+
+fn wait_shown(exchange: &Exchange, fingerprint: &str) {
+    until("the new certificate at the listener", || {
+        match shown(exchange, None) {
+            Outcome::Shown(print) if print == fingerprint => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
+
+fn report(exchange: &Exchange, verb: &str) -> Value {
+    let ended = exchange.exec(&["switchhook", "cert", verb, "--json"]);
+    serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {}", ended.text))
+}
+
+fn history(exchange: &Exchange) -> Vec<String> {
+    let history = report(exchange, "history");
+    let records = history["history"].as_array().unwrap();
+    let whats = records
+        .iter()
+        .map(|record| record["what"].as_str().unwrap().to_owned());
+    whats.collect()
+}
+
+#[test]
+fn renewals_reach_the_listener_while_a_call_goes_on_and_nothing_else_does() {
+    let (network, volume) = (Network::new(), Volume::new());
+    let directory = tempfile::tempdir().unwrap();
+    write(directory.path(), b"");
+    let exchange = recipe(&volume, directory.path()).network(&network).start();
+    let (mut alice, bob) = (alice(&exchange, &network), bob(&exchange, &network));
+    call(&mut alice, &bob);
+    let authority = Authority::new();
+    let mut ours = authority.issue(HOST, -1, 89);
+    for _ in 0..3 {
+        ours = authority.issue(HOST, -1, 89);
+        write(directory.path(), &store(&[ours.entry(HOST)]));
+        wait_shown(&exchange, &ours.fingerprint());
+    }
+    // Traefik's other customers are none of our business.
+    let shop = authority.issue("shop.example.org", -1, 89);
+    let both = [shop.entry("shop.example.org"), ours.entry(HOST)];
+    write(directory.path(), &store(&both));
+    let before = report(&exchange, "check");
+    assert_eq!(
+        (&before["level"], &before["source"]),
+        (&json!("ok"), &json!("traefik")),
+        "{before}"
+    );
+    let reloads = history(&exchange).len();
+    write(directory.path(), &store(&[ours.entry(HOST)]));
+    assert_eq!(
+        report(&exchange, "check")["generation"],
+        before["generation"]
+    );
+    assert_eq!(history(&exchange).len(), reloads);
+    let modes = exchange.shell(
+        "cd /srv/etc/ssl/asterisk; find . ! -type l -exec stat -c '%a %U:%G' {} + | sort -u",
+    );
+    assert_eq!(modes, "640 root:asterisk\n750 root:asterisk");
+    assert!(
+        exchange
+            .shell("cat /srv/etc/ssl/asterisk/generations/*/*")
+            .find(&shop.key)
+            .is_none()
+    );
+    // The call has not noticed.
+    assert!(
+        bob.events
+            .all()
+            .iter()
+            .all(|event| !event.contains("CALL_CLOSED"))
+    );
+    alice.command("hangup", "");
+    bob.wait_event(0, "CALL_CLOSED");
+    assert_eq!(exchange.stop(), 0);
+}
+
+#[test]
+fn what_does_not_fit_together_never_reaches_a_listener() {
+    let volume = Volume::new();
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let good = authority.issue(HOST, -1, 89);
+    write(directory.path(), &store(&[good.entry(HOST)]));
+    let exchange = recipe(&volume, directory.path()).start();
+    wait_shown(&exchange, &good.fingerprint());
+    let generation = report(&exchange, "check")["generation"].clone();
+    let other = authority.issue(HOST, -1, 89);
+    let expired = authority.issue(HOST, -90, -1);
+    let early = authority.issue(HOST, 10, 99);
+    let reversed = format!("{}{}", authority.intermediate, other.leaf);
+    let cut = &other.chain[..other.chain.len() / 3];
+    let whole = store(&[other.entry(HOST)]);
+    for (what, bytes) in [
+        (
+            "mismatched",
+            store(&[entry(HOST, &other.chain, &expired.key)]),
+        ),
+        ("reversed", store(&[entry(HOST, &reversed, &other.key)])),
+        ("cut off", store(&[entry(HOST, cut, &other.key)])),
+        ("expired", store(&[expired.entry(HOST)])),
+        ("early", store(&[early.entry(HOST)])),
+        (
+            "foreign",
+            store(&[authority.issue("example.org", -1, 89).entry("example.org")]),
+        ),
+        ("partial", whole[..whole.len() / 2].to_vec()),
+        ("empty", Vec::new()),
+        ("no store", b"[]".to_vec()),
+    ] {
+        write(directory.path(), &bytes);
+        let report = report(&exchange, "check");
+        assert_eq!(report["generation"], generation, "{what}: {report}");
+        let print = Outcome::Shown(good.fingerprint());
+        assert_eq!(shown(&exchange, None), print, "{what}");
+    }
+    write(directory.path(), &whole);
+    wait_shown(&exchange, &other.fingerprint());
+    assert_eq!(report(&exchange, "check")["level"], "ok");
+}
+
+#[test]
+fn a_certificate_that_asterisk_cannot_serve_is_rolled_back_and_left_aside() {
+    let volume = Volume::new();
+    let directory = tempfile::tempdir().unwrap();
+    let exchange = recipe(&volume, directory.path()).start();
+    // Both algorithms from the start, once the keeper has made them.
+    until("RSA at the listener", || {
+        match shown(&exchange, Some(Algorithm::Rsa)) {
+            Outcome::Shown(print) => Ok(print),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    assert!(matches!(
+        shown(&exchange, Some(Algorithm::Ecdsa)),
+        Outcome::Shown(_)
+    ));
+    // An administrator allows ciphers of RSA alone; then the store has a certificate with ECDSA.
+    exchange.shell(
+        "sed -i '/^method = tlsv1_2/a cipher = ECDHE-RSA-AES128-GCM-SHA256' /srv/etc/asterisk/pjsip_transport.conf",
+    );
+    exchange.shell("switchhook restart asterisk");
+    let old = until("RSA at the listener again", || {
+        match shown(&exchange, None) {
+            Outcome::Shown(print) => Ok(print),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    let ours = Authority::new().issue(HOST, -1, 89);
+    write(directory.path(), &store(&[ours.entry(HOST)]));
+    until("the way back", || match history(&exchange).last() {
+        Some(last) if last == "rolled-back" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    assert_eq!(shown(&exchange, None), Outcome::Shown(old.clone()));
+    let found = report(&exchange, "check");
+    assert_eq!(found["refused"].as_array().unwrap().len(), 1, "{found}");
+    assert_eq!(found["source"], "self-signed");
+    assert_eq!(shown(&exchange, None), Outcome::Shown(old));
+    // Once it can be served it is tried again, by order.
+    exchange.shell("sed -i '/^cipher = /d' /srv/etc/asterisk/pjsip_transport.conf; switchhook restart asterisk");
+    until("the listener", || {
+        match shown(&exchange, Some(Algorithm::Ecdsa)) {
+            Outcome::Shown(_) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    assert_eq!(report(&exchange, "renew")["source"], "traefik");
+    wait_shown(&exchange, &ours.fingerprint());
+}
+
+#[test]
+fn a_volume_without_room_keeps_the_old_certificate_and_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let exchange = Recipe::of("full")
+        .option("--tmpfs=/srv:size=24m")
+        .option(&format!("--hostname={HOST}"))
+        .option(&format!("--volume={}:/acme:ro", directory.path().display()))
+        .start();
+    let old = until("a certificate", || match report(&exchange, "check") {
+        report
+            if report["level"] == "ok" && report["certificates"].as_array().unwrap().len() == 2 =>
+        {
+            Ok(report)
+        }
+        report => Err(report.to_string()),
+    });
+    exchange.shell("dd if=/dev/zero of=/srv/fill bs=64k 2>/dev/null || true; dd if=/dev/zero of=/srv/fill2 bs=1 count=4096 2>/dev/null || true");
+    let ours = Authority::new().issue(HOST, -1, 89);
+    write(directory.path(), &store(&[ours.entry(HOST)]));
+    let full = until("the complaint", || {
+        let report = report(&exchange, "show");
+        let is_told = report["problems"].to_string().contains("No space left");
+        is_told.then_some(report.clone()).ok_or(report.to_string())
+    });
+    assert_eq!(full["generation"], old["generation"]);
+    exchange.shell("rm /srv/fill /srv/fill2");
+    wait_shown(&exchange, &ours.fingerprint());
+}
+
+#[test]
+fn the_predecessors_links_to_a_store_that_is_gone_are_replaced_and_a_hook_runs_after_the_proof() {
+    let volume = Volume::new();
+    volume.shell(
+        "mkdir -p /srv/etc/ssl/asterisk && cd /srv/etc/ssl/asterisk && \
+         ln -s /etc/ssl/acme/certs/pbx.example.com.crt cert.pem && \
+         ln -s /etc/ssl/acme/private/pbx.example.com.key priv_key.pem",
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let exchange = recipe(&volume, directory.path())
+        .variable(
+            "ACME_POSTHOOK",
+            "cp $CERT_DIR/cert.pem /tmp/proven.pem; sv restart asterisk",
+        )
+        .start();
+    assert_eq!(
+        exchange.shell("readlink /srv/etc/ssl/asterisk/cert.pem"),
+        "live/cert.pem"
+    );
+    let ours = Authority::new().issue(HOST, -1, 89);
+    write(directory.path(), &store(&[ours.entry(HOST)]));
+    exchange.log.wait_for("ACME_POSTHOOK was run");
+    let proven = exchange.shell("cat /tmp/proven.pem");
+    assert!(proven.starts_with(ours.leaf.trim()), "{proven}");
+    wait_shown(&exchange, &ours.fingerprint());
+}
+
+#[test]
+fn the_demo_with_traefik_in_front_is_a_sound_compose_file_and_shares_the_directory() {
+    let files = ["docker-compose.yml", "docker-compose.traefik.yml"]
+        .map(|name| format!("{}/demo/{name}", env!("CARGO_MANIFEST_DIR")));
+    let arguments = ["-f", &files[0], "-f", &files[1], "config"];
+    let plugin: Vec<&str> = ["compose"].into_iter().chain(arguments).collect();
+    let ended = match run("docker", &["compose", "version"]).code {
+        0 => run("docker", &plugin),
+        _ => run("docker-compose", &arguments),
+    };
+    assert_eq!(ended.code, 0, "{}", ended.text);
+    for wanted in [
+        "certresolver: le",
+        "acme:/acme:ro",
+        "acme:/acme:rw",
+        "traefik:v3",
+    ] {
+        let is_there = ended.out.contains(wanted)
+            // Version 2 writes a mount in its long form.
+            || (wanted.starts_with("acme:") && ended.out.contains("target: /acme"));
+        assert!(is_there, "{wanted} in {}", ended.out);
+    }
+}
