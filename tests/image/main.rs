@@ -10,6 +10,9 @@ mod exchange;
 mod lines;
 mod media;
 mod outside;
+#[allow(dead_code, reason = "the process suite needs more of it")]
+#[path = "../authority/pebble.rs"]
+mod pebble;
 mod phone;
 mod sip;
 mod store;
@@ -21,6 +24,7 @@ mod autoban;
 mod bad_input;
 mod calls;
 mod certs;
+mod certs_ordered;
 mod confinement;
 mod events;
 mod first_start;
