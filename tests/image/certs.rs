@@ -2,10 +2,12 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use serde_json::{Value, json};
 use switchhook::certs::keeper::Outcome;
 use switchhook::certs::pair::Algorithm;
@@ -133,6 +135,32 @@ fn renewals_reach_the_listener_while_a_call_goes_on_and_nothing_else_does() {
     carol.command("hangup", "");
     dave.wait_event(0, "CALL_CLOSED");
     assert_eq!(exchange.stop(), 0);
+}
+
+/// While the PBX starts it takes orders to reload and carries them out afterwards: nothing is refused for that.
+#[test]
+fn a_certificate_that_comes_while_the_pbx_starts_is_served_and_not_refused() {
+    let volume = Volume::new();
+    let directory = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let first = authority.issue(HOST, -1, 89);
+    write(directory.path(), &store(&[first.entry(HOST)]));
+    let exchange = recipe(&volume, directory.path()).start();
+    wait_shown(&exchange, &first.fingerprint());
+    for _ in 0..5 {
+        let before = exchange.pid_of("asterisk");
+        exchange.shell("switchhook kill asterisk KILL");
+        until("another PBX", || {
+            let now = exchange.pid_of("asterisk");
+            let is_another = now.is_some() && now != before;
+            is_another.then_some(()).ok_or(format!("{now:?}"))
+        });
+        let next = authority.issue(HOST, -1, 89);
+        write(directory.path(), &store(&[next.entry(HOST)]));
+        wait_shown(&exchange, &next.fingerprint());
+    }
+    let history = history(&exchange);
+    assert!(!history.contains(&"rolled-back".to_owned()), "{history:?}");
 }
 
 /// A connection over TLS that stays open, and speaks lines.
@@ -402,6 +430,39 @@ fn a_clock_that_is_wrong_by_years_keeps_the_certificate_and_is_named() {
     assert_eq!(report(&exchange, "check")["level"], "ok");
 }
 
+/// Makes the certificates' place on the volume read-only inside the container, as it is on a host whose disk fails, or
+/// takes that back. Not the whole volume: the kernel refuses that while files are open for writing.
+fn set_writable(exchange: &Exchange, is_writable: bool) {
+    let path = format!("/proc/{}/ns/mnt", exchange.inspect("{{.State.Pid}}"));
+    let namespace = std::fs::File::open(path).unwrap();
+    // A thread of its own, for it does not come back.
+    let changed = std::thread::spawn(move || {
+        let place = c"/srv/etc/ssl/asterisk".as_ptr();
+        let null = std::ptr::null();
+        let mount = |flags| {
+            // SAFETY: mount(2) with texts that end in NUL.
+            unsafe { libc::mount(place, place, null, flags, null.cast()) }
+        };
+        // SAFETY: unshare(2), setns(2) and umount2(2) with a live descriptor and a text that ends in NUL.
+        let mut ended = unsafe {
+            vec![
+                libc::unshare(libc::CLONE_FS),
+                libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS),
+            ]
+        };
+        if is_writable {
+            // SAFETY: as above.
+            ended.push(unsafe { libc::umount2(place, libc::MNT_DETACH) });
+        } else {
+            ended.push(mount(libc::MS_BIND));
+            ended.push(mount(libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY));
+        }
+        (ended, std::io::Error::last_os_error())
+    });
+    let (ended, error) = changed.join().unwrap();
+    assert!(ended.iter().all(|code| *code == 0), "{ended:?}: {error}");
+}
+
 #[test]
 fn a_volume_that_cannot_be_written_any_more_keeps_the_certificate_and_says_why() {
     let volume = Volume::new();
@@ -411,17 +472,7 @@ fn a_volume_that_cannot_be_written_any_more_keeps_the_certificate_and_says_why()
     write(directory.path(), &store(&[old.entry(HOST)]));
     let exchange = recipe(&volume, directory.path()).start();
     wait_shown(&exchange, &old.fingerprint());
-    let pid = exchange.inspect("{{.State.Pid}}");
-    let mount = |how: &str| {
-        let options = format!("remount,bind,{how}");
-        let inside = ["--target", &pid, "--mount", "--pid"];
-        let ended = run(
-            "nsenter",
-            &[&inside[..], &["mount", "-o", &options, "/srv"]].concat(),
-        );
-        assert_eq!(ended.code, 0, "{}", ended.text);
-    };
-    mount("ro");
+    set_writable(&exchange, false);
     let new = authority.issue(HOST, -1, 89);
     write(directory.path(), &store(&[new.entry(HOST)]));
     until("the complaint", || {
@@ -432,7 +483,7 @@ fn a_volume_that_cannot_be_written_any_more_keeps_the_certificate_and_says_why()
         is_told.then_some(()).ok_or(report.to_string())
     });
     assert_eq!(shown(&exchange, None), Outcome::Shown(old.fingerprint()));
-    mount("rw");
+    set_writable(&exchange, true);
     wait_shown(&exchange, &new.fingerprint());
 }
 
