@@ -10,7 +10,7 @@ use super::exchange;
 use crate::certs::generation::{CERTIFICATE, Content, Names, PRIVATE_KEY, Place, Text};
 use crate::certs::keeper::{Door, Effect, Event, Found, Keeper, Live, Proof, Record, What};
 use crate::certs::names::Name;
-use crate::certs::pair::{Offer, Pair, PrivateKey};
+use crate::certs::pair::{Offer, Pair, PrivateKey, Source};
 use crate::certs::program;
 use crate::certs::prove;
 use crate::certs::source::survey::{Request, Survey};
@@ -147,6 +147,10 @@ impl Hands {
         let (Some(hook), Some(live)) = (&self.hook, live) else {
             return;
         };
+        // It may restart the PBX, which our own signature is not worth, least of all in the first seconds.
+        if live.found.source == Source::SelfSigned {
+            return;
+        }
         let variables = [
             (
                 "SWITCHHOOK_CERT_SOURCE".to_owned(),
