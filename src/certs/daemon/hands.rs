@@ -42,7 +42,7 @@ impl Hands {
             Effect::Stage => Some(Event::Staged(self.stage())),
             Effect::Switch(generation) => Some(Event::Switched(self.switch(&generation))),
             Effect::Reload { heal } => Some(Event::Reloaded(exchange::reload(&self.paths, heal))),
-            Effect::Prove => Some(Event::Proved(self.prove(keeper.live()))),
+            Effect::Prove => Some(Event::Proved(self.prove(keeper))),
             Effect::RunHook => {
                 self.run_hook(keeper.live());
                 None
@@ -130,8 +130,8 @@ impl Hands {
             .map_err(|error| error.text())
     }
 
-    fn prove(&self, live: Option<&Live>) -> Vec<Proof> {
-        let facts = live.into_iter().flat_map(|live| &live.found.facts);
+    fn prove(&self, keeper: &Keeper) -> Vec<Proof> {
+        let facts = keeper.live().into_iter().flat_map(|live| &live.found.facts);
         let algorithms: Vec<_> = facts.map(|facts| facts.algorithm).collect();
         let name = self.wanted.first().map_or("localhost", Name::as_str);
         let mut doors = exchange::listeners(&self.paths);
@@ -140,7 +140,7 @@ impl Hands {
             address: (Ipv4Addr::LOCALHOST, port).into(),
             is_dual: true,
         }));
-        prove::prove(&doors, &algorithms, name)
+        prove::prove(&doors, &algorithms, name, keeper.proofs())
     }
 
     fn run_hook(&self, live: Option<&Live>) {
