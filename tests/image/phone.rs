@@ -57,6 +57,24 @@ pub struct Settings<'a> {
     pub tone: f64,
 }
 
+/// How a phone behaves when it is called.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// It takes calls by itself; else it rings until somebody gives the command.
+    pub answers: bool,
+    /// More calls than that at a time meet a busy phone.
+    pub calls: u32,
+}
+
+impl Default for Manner {
+    fn default() -> Manner {
+        Manner {
+            answers: true,
+            calls: 4,
+        }
+    }
+}
+
 /// A running phone.
 pub struct Phone {
     directory: tempfile::TempDir,
@@ -73,6 +91,16 @@ pub struct Phone {
 impl Phone {
     /// Starts a phone and waits for the exchange's answer to its registration, whatever it is.
     pub fn start(exchange: &Exchange, network: &Network, settings: &Settings<'_>) -> Phone {
+        Phone::with_manner(exchange, network, settings, Manner::default())
+    }
+
+    /// As `start`, for a phone that behaves in its own way.
+    pub fn with_manner(
+        exchange: &Exchange,
+        network: &Network,
+        settings: &Settings<'_>,
+        manner: Manner,
+    ) -> Phone {
         network.wait_usable();
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
@@ -80,16 +108,22 @@ impl Phone {
         let [control_port, console_port] = [free_port(), free_port()];
         std::fs::write(
             path("config"),
-            configuration(&directory, &network.interface, [control_port, console_port]),
+            configuration(
+                &directory,
+                &network.interface,
+                [control_port, console_port],
+                manner.calls,
+            ),
         )
         .unwrap();
         std::fs::write(path("contacts"), "").unwrap();
         let account = format!(
-            "<sip:{user}@{host};transport={transport}>;auth_user={user};auth_pass={password};answermode=auto;regint=600\n",
+            "<sip:{user}@{host};transport={transport}>;auth_user={user};auth_pass={password};answermode={answermode};regint=600\n",
             user = settings.user,
             host = settings.family.host(exchange),
             transport = settings.transport.name(),
             password = settings.password,
+            answermode = if manner.answers { "auto" } else { "manual" },
         );
         std::fs::write(path("accounts"), account).unwrap();
         let mut process = Command::new("baresip")
@@ -218,7 +252,12 @@ fn is_answer_to_register(line: &str) -> bool {
     accepted || refused
 }
 
-fn configuration(directory: &tempfile::TempDir, interface: &str, ports: [u16; 2]) -> String {
+fn configuration(
+    directory: &tempfile::TempDir,
+    interface: &str,
+    ports: [u16; 2],
+    calls: u32,
+) -> String {
     let place = directory.path().display();
     let [control_port, console_port] = ports;
     format!(
@@ -226,6 +265,7 @@ fn configuration(directory: &tempfile::TempDir, interface: &str, ports: [u16; 2]
 sip_verify_server no
 statmode_default off
 call_local_timeout 120
+call_max_calls {calls}
 audio_player aubridge,sink
 audio_source aufile,{place}/tone.wav
 audio_alert aubridge,alert

@@ -1,0 +1,107 @@
+//! A household: several phones on one account, an exchange whose files a person has changed, and the words for both.
+
+use crate::calls::{ALICE, BOB, alice};
+use crate::docker::{Network, Volume};
+use crate::exchange::{Exchange, Recipe};
+use crate::lines::until;
+use crate::media::assert_hears;
+use crate::phone::{Family, Manner, Phone, Settings, Transport};
+
+/// Changes a configuration file as a person would.
+pub fn edit(exchange: &Exchange, file: &str, script: &str) {
+    let path = format!("/srv/etc/asterisk/{file}");
+    exchange.shell(&format!(
+        "cat >/tmp/script <<'END'\n{script}\nEND\nsed -i -f /tmp/script {path}\nchown asterisk:asterisk {path}"
+    ));
+}
+
+/// Adds lines to a configuration file.
+pub fn append(exchange: &Exchange, file: &str, text: &str) {
+    exchange.shell(&format!(
+        "cat >>/srv/etc/asterisk/{file} <<'END'\n{text}\nEND"
+    ));
+}
+
+/// Bob's account, on as many phones as one likes.
+pub fn bob(exchange: &Exchange, network: &Network, manner: Manner) -> Phone {
+    let password = exchange.password("bob");
+    let settings = Settings {
+        user: "bob",
+        password: &password,
+        transport: Transport::Udp,
+        family: Family::Four,
+        tone: BOB,
+    };
+    let phone = Phone::with_manner(exchange, network, &settings, manner);
+    let answer = phone.answer_to_register();
+    assert!(answer.contains(" 200 OK "), "{answer}");
+    phone
+}
+
+/// Waits until a channel runs this application.
+pub fn wait_application(exchange: &Exchange, name: &str) {
+    until(&format!("a channel in {name}"), || {
+        let channels = exchange.asterisk("core show channels concise");
+        match channels
+            .to_lowercase()
+            .contains(&format!("!{}!", name.to_lowercase()))
+        {
+            true => Ok(()),
+            false => Err(channels),
+        }
+    });
+}
+
+#[test]
+fn a_call_is_answered_on_the_second_of_two_phones_of_an_account() {
+    let (network, volume) = (Network::new(), Volume::new());
+    let exchange = Recipe::of("full").volume(&volume).network(&network).start();
+    let silent = Manner {
+        answers: false,
+        ..Manner::default()
+    };
+    let first = bob(&exchange, &network, silent);
+    let second = bob(&exchange, &network, Manner::default());
+    let mut alice = alice(&exchange, &network);
+    alice.command("dial", "102");
+    first.wait_event(0, "CALL_INCOMING");
+    second.wait_event(0, "CALL_ESTABLISHED");
+    alice.wait_event(0, "CALL_ESTABLISHED");
+    // The other one stops ringing.
+    first.wait_event(0, "CALL_CLOSED");
+    alice.wait_sound();
+    second.wait_sound();
+    alice.command("hangup", "");
+    second.wait_event(0, "CALL_CLOSED");
+    alice.wait_event(0, "CALL_CLOSED");
+    assert_hears(&alice.recording(), BOB, ALICE);
+    assert_hears(&second.recording(), ALICE, BOB);
+}
+
+#[test]
+fn a_phone_is_seen_ringing_by_its_number() {
+    let (network, volume) = (Network::new(), Volume::new());
+    let exchange = Recipe::of("full").volume(&volume).network(&network).start();
+    let state = |wanted: &str| {
+        until(&format!("the hint says {wanted}"), || {
+            let hint = exchange.asterisk("core show hint 102");
+            match hint.contains(&format!("State:{wanted}")) {
+                true => Ok(()),
+                false => Err(hint),
+            }
+        });
+    };
+    let silent = Manner {
+        answers: false,
+        ..Manner::default()
+    };
+    state("Unavailable");
+    let bob = bob(&exchange, &network, silent);
+    state("Idle");
+    let mut alice = alice(&exchange, &network);
+    alice.command("dial", "102");
+    bob.wait_event(0, "CALL_INCOMING");
+    state("Ringing");
+    alice.command("hangup", "");
+    state("Idle");
+}
