@@ -196,7 +196,7 @@ impl Queue {
         let owner = Owner::Set {
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
-            mode: MODE | 0o004,
+            mode: MODE,
         };
         self.set_state(id, state, owner)
     }

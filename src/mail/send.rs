@@ -125,6 +125,8 @@ fn talk(
             return Err(told(route, Step::LogIn, &error));
         }
     }
+    // lettre ends the last line itself.
+    let mail = mail.strip_suffix(b"\r\n").unwrap_or(mail);
     let answer = connection.send(envelope, mail);
     // The answer is there; how they part is no matter of the letter.
     connection.abort();

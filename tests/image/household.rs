@@ -1,11 +1,15 @@
 //! A household: several phones on one account, an exchange whose files a person has changed, and the words for both.
 
-use crate::calls::{ALICE, BOB, alice};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use crate::calls::{ALICE, BOB, alice, as_alice};
 use crate::docker::{Network, Volume};
 use crate::exchange::{Exchange, Recipe};
-use crate::lines::until;
+use crate::lines::{Lines, until};
 use crate::media::assert_hears;
 use crate::phone::{Family, Manner, Phone, Settings, Transport};
+use crate::sip;
 
 /// Changes a configuration file as a person would.
 pub fn edit(exchange: &Exchange, file: &str, script: &str) {
@@ -104,4 +108,76 @@ fn a_phone_is_seen_ringing_by_its_number() {
     state("Ringing");
     alice.command("hangup", "");
     state("Idle");
+}
+
+#[test]
+fn a_text_to_a_number_that_is_none_of_ours_goes_to_the_carrier() {
+    let (network, volume) = (Network::new(), Volume::new());
+    let exchange = Recipe::of("full").volume(&volume).network(&network).start();
+    let carrier = TcpListener::bind((network.host4.as_str(), 0)).unwrap();
+    let port = carrier.local_addr().unwrap().port();
+    append(
+        &exchange,
+        "websms.conf",
+        &format!(
+            "[websms]\nauth_method = none\nurl_host [1] = \"http://{}:{port}\"\nurl_path [1] = /send",
+            network.host4
+        ),
+    );
+    exchange.shell("switchhook restart websms");
+    let requests = Lines::default();
+    let told = requests.clone();
+    std::thread::spawn(move || {
+        for stream in carrier.incoming().flatten() {
+            told.push(take(stream));
+        }
+    });
+    edit(
+        &exchange,
+        "extensions_local.conf",
+        "s|^;COUNTRY_CODE|COUNTRY_CODE|",
+    );
+    exchange.asterisk("dialplan reload");
+    let password = exchange.password("alice");
+    let scenario = sip::TEXT.replace("@TEXT@", "Dinner is ready");
+    let request = as_alice(&password, "0701234567");
+    let played = sip::play(&exchange, &network, &request, &scenario);
+    played.unwrap_or_else(|trace| panic!("{trace}"));
+    let request = requests.wait_for("POST /send ");
+    for part in ["To=%2B46701234567", "From=101", "Body=Dinner"] {
+        assert!(request.contains(part), "{part} is not in {request}");
+    }
+    until("the text is accepted", || {
+        let list = exchange.shell("switchhook sms list --out --json");
+        match list.contains("\"accepted\"") {
+            true => Ok(()),
+            false => Err(list),
+        }
+    });
+    assert_eq!(requests.count(), 1);
+}
+
+/// A request, on one line; it is answered with 200.
+fn take(mut stream: TcpStream) -> String {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let (mut text, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let line = line.trim_end();
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length: ") {
+            length = value.parse().unwrap();
+        }
+        if line.is_empty() {
+            break;
+        }
+        text.push_str(&format!("{line} "));
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    text.push_str(&String::from_utf8(body).unwrap());
+    stream
+        .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    text
 }

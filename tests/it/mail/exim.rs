@@ -43,7 +43,8 @@ impl Exim {
         std::fs::create_dir(exim.path("box")).unwrap();
         std::fs::write(exim.path("exim.conf"), exim.configuration()).unwrap();
         if let Some((user, group)) = account() {
-            for name in ["", "box", "exim.conf", "server.pem", "server.key"] {
+            // Not its configuration: Exim reads none but root's.
+            for name in ["", "box", "server.pem", "server.key"] {
                 chown(exim.path(name), Some(user), Some(group)).unwrap();
             }
         }
@@ -147,6 +148,7 @@ impl Exim {
         let password = PASSWORD.replace('$', "\\$");
         format!(
             "primary_hostname = mx.test
+keep_environment =
 {owner}
 deliver_drop_privilege = true
 spool_directory = {place}/spool
