@@ -4,6 +4,7 @@
 //! listens to signals. Invariant: a letter leaves the queue only after a server's answer that it has it, so that a crash at any
 //! point can send a letter twice, in the moment between that answer and the disk, but never lose one.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use super::letter::{self, Trouble, Verdict};
+use super::letter::{self, State, Trouble, Verdict};
 use super::queue::{PLACE, Queue, Waiting};
 use super::route::Route;
 use super::send::{World, send};
@@ -70,6 +71,7 @@ pub fn run(paths: &Paths, config: &Config) -> Result<(), DaemonError> {
         }),
         told: Vec::new(),
         sent: Vec::new(),
+        unwritten: BTreeMap::new(),
         status: String::new(),
     };
     std::thread::spawn(move || {
@@ -121,6 +123,8 @@ struct Postman {
     told: Vec<String>,
     /// Letters that a server has, and that the disk does not let go.
     sent: Vec<String>,
+    /// States that the disk does not take: without them a letter would be tried without a pause.
+    unwritten: BTreeMap<String, State>,
     status: String,
 }
 
@@ -181,6 +185,11 @@ impl Postman {
         self.sent.retain(|id| queue.remove(id).is_err());
         let mut found = found;
         found.retain(|one| !self.sent.contains(&one.letter.id));
+        for one in &mut found {
+            if let Some(state) = self.unwritten.get(&one.letter.id) {
+                one.state.clone_from(state);
+            }
+        }
         let bad: Vec<String> = bad.iter().map(ToString::to_string).collect();
         for problem in bad.iter().filter(|problem| !self.told.contains(problem)) {
             say(ERROR, problem);
@@ -234,8 +243,12 @@ impl Postman {
         }
         let now = unix_now();
         let state = letter::after(&waiting.state, verdict, letter.taken, now, jitter());
-        if let Err(error) = self.queue.note(&letter.id, &state) {
-            say(ERROR, &error.to_string());
+        match self.queue.note(&letter.id, &state) {
+            Ok(()) => drop(self.unwritten.remove(&letter.id)),
+            Err(error) => {
+                say(ERROR, &error.to_string());
+                self.unwritten.insert(letter.id.clone(), state.clone());
+            }
         }
         let hint = state.hint.iter().map(|hint| format!("\nhint: {hint}"));
         let hint: String = hint.collect();
@@ -278,7 +291,6 @@ fn jitter() -> i8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::letter::State;
 
     #[test]
     fn no_jitter_is_out_of_bounds() {

@@ -33,7 +33,7 @@ pub fn read(raw: &[u8], given: Given<'_>) -> Message {
     let mut bytes = Vec::with_capacity(raw.len() + lines.len() + 200);
     let mut lines = lines.into_iter().peekable();
     // The line by which mailboxes are divided is none of the header's.
-    lines.next_if(|line| line.starts_with(b"From "));
+    lines.next_if(|line| line.starts_with(b"From ") && field_name(line).is_none());
     let (mut has_id, mut has_date) = (false, false);
     while let Some(first) = lines.next_if(|line| !line.is_empty()) {
         let Some(name) = field_name(first) else {
@@ -268,6 +268,12 @@ mod tests {
                 }
             }
             prop_assert!(message.to.iter().chain(&message.from).all(|address| is_address(address)));
+        }
+
+        #[test]
+        fn what_was_read_reads_back_the_same(raw in "([A-Za-z-]{1,8}: ?[ -~]{0,20}\\r?\\n|[ -~]{0,20}\\r?\\n| [a-z]{0,5}\\n|\\r|\\n){0,12}") {
+            let once = read(raw.as_bytes(), GIVEN).bytes;
+            prop_assert_eq!(read(&once, GIVEN).bytes, once);
         }
 
         #[test]
