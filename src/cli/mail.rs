@@ -105,6 +105,7 @@ impl<'a> Shown<'a> {
         match (&self.next, self.tries) {
             (None, _) => "lies aside".to_owned(),
             (Some(_), 0) => "is to be sent".to_owned(),
+            (Some(next), 1) => format!("tried once, next at {next}"),
             (Some(next), tries) => format!("tried {tries} times, next at {next}"),
         }
     }

@@ -230,10 +230,15 @@ fn told(route: &Route, step: Step, error: &smtp::Error) -> Box<Verdict> {
                     _ => "the server's owner must put that right",
                 }),
             ),
-            None if error.is_client() => {
-                (format!("{route} cannot take it: {}", chain(error)), None)
+            None => {
+                let verb = match error.is_client() {
+                    true => "cannot take it",
+                    false => "cannot be reached",
+                };
+                // Without lettre's name for the kind.
+                let why = error.source().map_or_else(|| error.to_string(), chain);
+                (format!("{route} {verb}: {why}"), None)
             }
-            None => (format!("{route} cannot be reached: {}", chain(error)), None),
         },
     };
     let trouble = Trouble {
