@@ -22,7 +22,7 @@ struct World {
 
 impl World {
     /// Two exchanges that know each other; `more` is what is added to the templates of both trunks.
-    fn new(more: &str, port: u16, prepare: impl Fn(&Exchange, &Exchange)) -> World {
+    fn new(more: &str, prepare: impl Fn(&Exchange, &Exchange)) -> World {
         let network = Network::new();
         let volumes = [Volume::new(), Volume::new()];
         let launch = |volume: &Volume, name: &str| {
@@ -53,7 +53,7 @@ impl World {
                 exchange,
                 "pjsip_endpoint.conf",
                 &format!(
-                    "[trunk:other](tpl_trunkout,tpl_trunkin{more})\nremote_hosts = {other}:{port}\n\
+                    "[trunk:other](tpl_trunkout,tpl_trunkin{more})\nremote_hosts = {other}\n\
                  outbound_auth/username = {}\noutbound_auth/password = {}\n\
                  inbound_auth/username = {}\ninbound_auth/password = {}",
                     ours[0], ours[1], theirs[0], theirs[1]
@@ -118,7 +118,7 @@ fn call(caller: &mut Phone, called: &Phone, number: &str, shown: &str, tones: [f
 
 #[test]
 fn calls_go_out_and_come_in_by_a_carrier_with_a_password() {
-    let world = World::new("", 5060, |_, _| {});
+    let world = World::new("", |_, _| {});
     let (mut alice, mut bob) = world.phones();
     // A national number becomes an international one.
     call(&mut alice, &bob, "0701234567", ALICES, [ALICE, BOB]);
@@ -162,7 +162,7 @@ fn calls_go_out_and_come_in_by_a_carrier_over_tls_with_srtp() {
             "s|^;ca_list_file = .*|ca_list_file = /srv/etc/ssl/others.pem|\ns|^;verify_server|verify_server|",
         );
     };
-    let world = World::new(",tpl_tlstrunk", 5061, |home, carrier| {
+    let world = World::new(",tpl_tlstrunk", |home, carrier| {
         trust(home, carrier);
         trust(carrier, home);
     });
