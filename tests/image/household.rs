@@ -83,6 +83,46 @@ fn a_call_is_answered_on_the_second_of_two_phones_of_an_account() {
 }
 
 #[test]
+fn sound_is_encrypted_by_sdes_and_by_dtls() {
+    let (network, volume) = (Network::new(), Volume::new());
+    let exchange = Recipe::of("full").volume(&volume).network(&network).start();
+    edit(
+        &exchange,
+        "pjsip_endpoint.conf",
+        "s|^\\[bob\\](tpl_phone)|[bob](tpl_phone,tpl_dtls)|",
+    );
+    exchange.shell("switchhook restart asterisk");
+    let by_dtls = Manner {
+        encryption: "dtls_srtp",
+        ..Manner::default()
+    };
+    let bob = bob(&exchange, &network, by_dtls);
+    let by_sdes = Manner {
+        encryption: "srtp-mand",
+        ..Manner::default()
+    };
+    let password = exchange.password("alice");
+    let settings = Settings {
+        user: "alice",
+        password: &password,
+        transport: Transport::Tls,
+        family: Family::Four,
+        tone: ALICE,
+    };
+    let mut alice = Phone::with_manner(&exchange, &network, &settings, by_sdes);
+    alice.command("dial", "102");
+    alice.wait_event(0, "CALL_ESTABLISHED");
+    bob.wait_event(0, "CALL_ESTABLISHED");
+    alice.wait_sound();
+    bob.wait_sound();
+    alice.command("hangup", "");
+    bob.wait_event(0, "CALL_CLOSED");
+    alice.wait_event(0, "CALL_CLOSED");
+    assert_hears(&alice.recording(), BOB, ALICE);
+    assert_hears(&bob.recording(), ALICE, BOB);
+}
+
+#[test]
 fn a_phone_is_seen_ringing_by_its_number() {
     let (network, volume) = (Network::new(), Volume::new());
     let exchange = Recipe::of("full").volume(&volume).network(&network).start();

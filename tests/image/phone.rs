@@ -64,6 +64,8 @@ pub struct Manner {
     pub answers: bool,
     /// More calls than that at a time meet a busy phone.
     pub calls: u32,
+    /// How it encrypts sound; with nothing less it takes no call. Empty: not at all.
+    pub encryption: &'static str,
 }
 
 impl Default for Manner {
@@ -71,6 +73,7 @@ impl Default for Manner {
         Manner {
             answers: true,
             calls: 4,
+            encryption: "",
         }
     }
 }
@@ -112,18 +115,22 @@ impl Phone {
                 &directory,
                 &network.interface,
                 [control_port, console_port],
-                manner.calls,
+                manner,
             ),
         )
         .unwrap();
         std::fs::write(path("contacts"), "").unwrap();
         let account = format!(
-            "<sip:{user}@{host};transport={transport}>;auth_user={user};auth_pass={password};answermode={answermode};regint=600\n",
+            "<sip:{user}@{host};transport={transport}>;auth_user={user};auth_pass={password};answermode={answermode};regint=600{encryption}\n",
             user = settings.user,
             host = settings.family.host(exchange),
             transport = settings.transport.name(),
             password = settings.password,
             answermode = if manner.answers { "auto" } else { "manual" },
+            encryption = match manner.encryption {
+                "" => String::new(),
+                name => format!(";mediaenc={name}"),
+            },
         );
         std::fs::write(path("accounts"), account).unwrap();
         let mut process = Command::new("baresip")
@@ -256,8 +263,14 @@ fn configuration(
     directory: &tempfile::TempDir,
     interface: &str,
     ports: [u16; 2],
-    calls: u32,
+    manner: Manner,
 ) -> String {
+    let calls = manner.calls;
+    let encryption = match manner.encryption {
+        "" => "",
+        "dtls_srtp" => "module dtls_srtp.so",
+        _ => "module srtp.so",
+    };
     let place = directory.path().display();
     let [control_port, console_port] = ports;
     format!(
@@ -285,6 +298,7 @@ module g711.so
 module aufile.so
 module aubridge.so
 module sndfile.so
+{encryption}
 module_tmp uuid.so
 module_tmp account.so
 module_app menu.so

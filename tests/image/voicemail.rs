@@ -15,10 +15,12 @@ use crate::phone::{Manner, Phone};
 const SILENT: Manner = Manner {
     answers: false,
     calls: 4,
+    encryption: "",
 };
 const ONE_CALL: Manner = Manner {
     answers: true,
     calls: 1,
+    encryption: "",
 };
 
 /// An exchange on which bob has voicemail, by this mail server.
