@@ -205,11 +205,11 @@ fn keep(error: &clap::Error, words: &[OsString]) {
     // The first line says what; what was given for an option stays out of it, it may be a secret.
     let reason = format!("its command line was not understood ({})", error.kind());
     let kept = read_input().and_then(|raw| take(&queue, None, None, &raw, Some(&reason)));
-    if let Err(error) = kept {
-        if !matches!(error, TakeError::Empty) {
-            Output::new(false).problem(&error.to_string(), None);
-            log(ERROR, &error.to_string());
-        }
+    if let Err(error) = kept
+        && !matches!(error, TakeError::Empty)
+    {
+        Output::new(false).problem(&error.to_string(), None);
+        log(ERROR, &error.to_string());
     }
 }
 

@@ -163,10 +163,11 @@ impl Postman {
                 Some((_, trouble)) => Verdict::Later(trouble.clone()),
                 None => self.try_one(&waiting),
             };
-            if let (Verdict::Later(trouble), Some(route)) = (&verdict, &waiting.letter.route) {
-                if trouble.is_common && known.is_none() {
-                    away.push((route.clone(), trouble.clone()));
-                }
+            if let (Verdict::Later(trouble), Some(route)) = (&verdict, &waiting.letter.route)
+                && trouble.is_common
+                && known.is_none()
+            {
+                away.push((route.clone(), trouble.clone()));
             }
             self.settle(&waiting, &verdict);
         }
