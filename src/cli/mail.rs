@@ -211,7 +211,8 @@ fn retry(queue: &Queue, ids: &[String], root: &Path, out: &Output) -> Result<Exi
     if ids.is_empty() {
         meant = queue.list()?.0;
     }
-    let route = route_of_minivm(&Paths::under(root));
+    let root = root.to_owned();
+    let route = route_of_minivm(&RootArgs { root }.paths());
     let (mut count, mut exit) = (0, Exit::Ok);
     for mut one in meant {
         if one.letter.to.is_empty() {
