@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use ::notify::event::ModifyKind;
+use ::notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::letter::{self, State, Trouble, Verdict};
 use super::queue::{PLACE, Queue, Waiting};
@@ -100,17 +101,28 @@ pub fn run(paths: &Paths, config: &Config) -> Result<(), DaemonError> {
 
 /// Tells of files that come and go. Where it cannot, every half minute must do.
 fn watch(directory: &Path, to: &Sender<Wake>) {
-    let Ok(inotify) = Inotify::init(InitFlags::IN_CLOEXEC) else {
+    let (tell, told) = channel();
+    let Ok(mut watcher) = RecommendedWatcher::new(tell, ::notify::Config::default()) else {
         return;
     };
-    let changes = AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_DELETE;
-    if inotify.add_watch(directory, changes).is_err() {
+    if watcher
+        .watch(directory, RecursiveMode::NonRecursive)
+        .is_err()
+    {
         return;
     }
     // What came before the watch did.
     let _ = to.send(Wake::Look);
-    while inotify.read_events().is_ok() {
-        if to.send(Wake::Look).is_err() {
+    for event in told {
+        // Opening and reading is what we do ourselves; an error means that the kernel has lost some.
+        let is_change = event.map_or(true, |event| {
+            let is_of_names = matches!(
+                event.kind,
+                EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
+            );
+            is_of_names || event.need_rescan()
+        });
+        if is_change && to.send(Wake::Look).is_err() {
             return;
         }
     }

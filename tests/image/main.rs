@@ -12,6 +12,9 @@ mod exim;
 mod lines;
 mod media;
 mod outside;
+#[allow(dead_code, reason = "the process suite needs more of it")]
+#[path = "../authority/pebble.rs"]
+mod pebble;
 mod phone;
 mod sip;
 mod store;
@@ -23,6 +26,7 @@ mod autoban;
 mod bad_input;
 mod calls;
 mod certs;
+mod certs_ordered;
 mod confinement;
 mod events;
 mod first_start;

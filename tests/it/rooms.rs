@@ -51,6 +51,7 @@ const PURE: &[&str] = &[
     "certs/doors.rs",
     "certs/keeper.rs",
     "certs/keeper/proof.rs",
+    "certs/metrics.rs",
     "certs/names.rs",
     "certs/pair.rs",
     "certs/private_key.rs",
