@@ -7,6 +7,8 @@
 
 mod docker;
 mod exchange;
+#[path = "../it/mail/exim.rs"]
+mod exim;
 mod lines;
 mod media;
 mod outside;
@@ -31,10 +33,13 @@ mod first_start;
 mod gabpbx;
 mod hooks;
 mod hostile;
+mod household;
 mod kill;
 mod liveness;
 mod reexec;
 mod registration;
 mod sockets;
 mod stop;
+mod trunk;
+mod voicemail;
 mod websms;
