@@ -5,13 +5,16 @@
 // Tests run programs and wait for them; the rules for PID 1 do not hold here.
 #![allow(clippy::disallowed_methods)]
 
+mod demo;
 mod docker;
 mod exchange;
 mod lines;
 mod media;
 mod outside;
 mod phone;
+mod rtp;
 mod sip;
+mod speech;
 mod store;
 mod street;
 mod talk;
@@ -21,6 +24,7 @@ mod autoban;
 mod bad_input;
 mod calls;
 mod certs;
+mod codecs;
 mod confinement;
 mod events;
 mod first_start;
@@ -32,5 +36,6 @@ mod liveness;
 mod reexec;
 mod registration;
 mod sockets;
+mod sound;
 mod stop;
 mod websms;
