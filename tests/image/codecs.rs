@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::docker::{Network, run};
+use crate::docker::{Network, Volume, run};
 use crate::exchange::{Exchange, Recipe};
 use crate::phone::{Family, Transport};
 use crate::rtp::Sound;
@@ -15,12 +15,13 @@ use crate::speech::{delay, loudness, segmental_snr, spectral_distance};
 /// Half a minute of a voice.
 const SPEECH: &str = "demo-congrats";
 /// Some seconds, for calls.
-const SENTENCE: &str = "demo-abouttotry";
+const SENTENCE: &str = "vm-intro";
 
 /// An exchange with a directory in common with us, at /files.
 struct Bench {
     exchange: Exchange,
     directory: tempfile::TempDir,
+    _volume: Volume,
 }
 
 impl Bench {
@@ -31,10 +32,12 @@ impl Bench {
         let open = std::fs::Permissions::from_mode(0o777);
         std::fs::set_permissions(directory.path(), open).unwrap();
         let option = format!("--volume={}:/files", directory.path().display());
-        let exchange = recipe.option(&option).start();
+        let volume = Volume::new();
+        let exchange = recipe.option(&option).volume(&volume).start();
         Bench {
             exchange,
             directory,
+            _volume: volume,
         }
     }
 
@@ -133,7 +136,8 @@ fn figures(reference: &[i16], heard: &[i16], most: usize) -> Figures {
 
 #[test]
 fn the_full_image_transcodes_what_is_promised() {
-    let exchange = Recipe::of("full").start();
+    let volume = Volume::new();
+    let exchange = Recipe::of("full").volume(&volume).start();
     let ended = exchange.exec(&["switchhook", "codecs", "--json"]);
     let told: Value =
         serde_json::from_str(&ended.out).unwrap_or_else(|e| panic!("{e}: {}", ended.text));

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::docker::{Ended, docker, run};
+use crate::docker::{Ended, Volume, docker, run};
 use crate::exchange::{Exchange, Recipe};
 
 /// The words that users of the predecessor type in its demo, but those that stop or wait.
@@ -60,6 +60,7 @@ fn top() -> &'static Path {
 pub struct Demo {
     pub exchange: Exchange,
     pub directory: tempfile::TempDir,
+    _volume: Volume,
 }
 
 impl Demo {
@@ -70,8 +71,10 @@ impl Demo {
         }
         std::fs::create_dir(directory.path().join("pulse")).unwrap();
         let option = format!("--volume={}/pulse:/run/pulse", directory.path().display());
+        let volume = Volume::new();
         let exchange = recipe
             .option(&option)
+            .volume(&volume)
             .variable("PULSE_SERVER", "unix:/run/pulse/socket")
             .variable("PULSE_COOKIE", "/run/pulse/cookie")
             .variable("WEBSMSD_PORT", "80")
@@ -98,6 +101,7 @@ impl Demo {
         Demo {
             exchange,
             directory,
+            _volume: volume,
         }
     }
 

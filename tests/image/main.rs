@@ -33,6 +33,7 @@ mod hooks;
 mod hostile;
 mod kill;
 mod liveness;
+mod papers;
 mod reexec;
 mod registration;
 mod sockets;

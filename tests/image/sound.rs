@@ -9,7 +9,7 @@ use crate::exchange::Recipe;
 use crate::lines::until;
 use crate::speech::{delay, loudness, spectral_distance};
 
-const PROMPT: &str = "demo-abouttotry";
+const PROMPT: &str = "vm-intro";
 
 /// The user's server; it ends with the test.
 struct Server {
