@@ -249,7 +249,10 @@ fn g723_is_ffmpegs_to_the_bit_in_both_directions() {
     );
 
     let mut garbled = frames.clone();
-    garbled.iter_mut().for_each(|frame| frame[3] ^= 0x10);
+    garbled.iter_mut().for_each(|frame| {
+        frame[1] ^= 0x55;
+        frame[2] ^= 0x55;
+    });
     std::fs::write(bench.path("garbled.g723"), file_of_g723(&garbled)).unwrap();
     bench.convert("/files/garbled.g723", "garbled.sln");
     let bad = figures(&speech, &samples(&bench.bytes("garbled.sln")), 300);
