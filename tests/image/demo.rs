@@ -170,7 +170,7 @@ fn the_words_do_what_they_say() {
         "{}",
         demo.made("sv")
     );
-    assert!(demo.made("autoban").to_lowercase().contains("jail"));
+    assert!(demo.made("autoban").contains("AutoBan: "));
     assert!(demo.made("nft").contains("table inet"));
     assert!(demo.made("codecs").contains("g729"));
     assert!(demo.made("env").contains("PULSE_SERVER="));
@@ -179,16 +179,15 @@ fn the_words_do_what_they_say() {
     assert!(demo.made("apk_list").contains("asterisk-modules "));
     assert!(demo.made("top").contains("switchhook-init"));
     assert!(demo.made("ps").contains(&demo.exchange.name));
-    assert!(demo.made("diff").is_empty() || !demo.made("diff").contains("/srv"));
+    // Its root cannot be written, so nothing differs but places of the engine's.
+    assert!(!demo.made("diff").contains("/usr"));
+    assert!(demo.made("ipcs").contains("shmid"));
     demo.made("logger");
-    demo.made("ipcs");
     assert!(demo.made("pw").trim().len() >= 20);
     assert_ne!(demo.made("pw"), demo.made("pw"));
     assert!(demo.made("variables").contains("SMS_BODY"));
-    assert!(
-        demo.made("sips_test").is_empty(),
-        "openssl speaks on stderr"
-    );
+    let tls = demo.make("sips_test", &[]);
+    assert!(tls.text.contains("CONNECTION ESTABLISHED"), "{}", tls.text);
 
     let before = demo.exchange.pid_of("asterisk");
     demo.made("restart_asterisk");

@@ -215,7 +215,7 @@ fn a_prompt_played_on_the_console_arrives_at_the_sound_server() {
         });
     }
 
-    // The console calls the extension that records greetings, and listens to the quiet microphone.
+    // The console calls the echo test, and is a call like any other.
     let dialled = demo.make("sound_6", &[]);
     assert_eq!(dialled.code, 0, "{}", dialled.text);
     until("a call of the console", || {
