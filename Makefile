@@ -8,8 +8,7 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 IMAGE_SUITE := $(wildcard tests/image tests/image.rs)
 
 # Words that the demo understands; `make help` in demo/ tells them.
-DEMO := down destroy cli sh logs status phones start stop restart ps config diff top htop env ipcs logger sv nft autoban \
-	codecs pw sms0 sms1 sms2 sips_test sound_enable sound_disable $(foreach n,1 2 3 4 5 6,sound_$(n))
+DEMO := down destroy cli sh logs status phones start stop restart ps config diff top htop env ipcs logger sv nft autoban codecs pw sms0 sms1 sms2 sips_test sound_enable sound_disable sound_1 sound_2 sound_3 sound_4 sound_5 sound_6
 
 .DEFAULT_GOAL := help
 .PHONY: help up $(DEMO) binary image tags sbom engine check lint audit unit test bench $(TARGETS:%=image-%)

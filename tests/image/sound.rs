@@ -49,6 +49,9 @@ impl Server {
                 Err(ended.text)
             }
         });
+        // As a microphone; else it is the sink's monitor, which speaks in pieces too large for a telephone.
+        let ended = server.pactl(&["set-default-source", "quiet"]);
+        assert_eq!(ended.code, 0, "{}", ended.text);
         server
     }
 
