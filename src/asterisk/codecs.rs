@@ -71,7 +71,7 @@ impl Translations {
     }
 
     /// The least cost from signed linear of any rate.
-    fn from_linear(&self, name: &str) -> Option<u32> {
+    fn out_of_linear(&self, name: &str) -> Option<u32> {
         let paths = self.paths.iter();
         paths
             .filter(|((from, to), _)| to == name && is_linear(from))
@@ -90,10 +90,10 @@ pub fn codecs(listing: &str, table: &Translations, measured: Option<&Translation
     for codec in &mut found {
         let name = in_table(&codec.name);
         codec.decodes = table.to_linear(name).is_some();
-        codec.encodes = table.from_linear(name).is_some();
+        codec.encodes = table.out_of_linear(name).is_some();
         if let Some(measured) = measured {
             codec.decode_us = measured.to_linear(name);
-            codec.encode_us = measured.from_linear(name);
+            codec.encode_us = measured.out_of_linear(name);
         }
     }
     found
