@@ -4,6 +4,7 @@
 pub mod autoban;
 #[cfg(feature = "services")]
 pub mod cert;
+pub mod codecs;
 pub mod events;
 pub mod health;
 pub mod logs;
@@ -97,6 +98,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Add, list, show and remove phones
     Phone(phone::PhoneArgs),
+    /// Show which codecs the exchange can transcode
+    Codecs(codecs::CodecsArgs),
     /// Show who is banned and why, ban and free by hand; also under the name `autoban`
     #[cfg(feature = "services")]
     Autoban(autoban::AutobanArgs),
@@ -199,6 +202,7 @@ pub fn run() -> ExitCode {
         Command::Reexec(args) => reexec::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Phone(args) => phone::run(args),
+        Command::Codecs(args) => codecs::run(&args),
         #[cfg(feature = "services")]
         Command::Autoban(args) => autoban::run(&args),
         #[cfg(feature = "services")]
