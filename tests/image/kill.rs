@@ -61,7 +61,7 @@ fn pid(exchange: &Exchange, service: &str) -> i64 {
 
 /// Every child of PID 1 is a service's process, and no process is a zombie.
 fn assert_no_leftover(exchange: &Exchange) {
-    let services: BTreeSet<i64> = ["logd", "asterisk", "autoban", "websms"]
+    let services: BTreeSet<i64> = ["logd", "asterisk", "autoban", "certs", "mail", "websms"]
         .iter()
         .map(|service| pid(exchange, service))
         .collect();
