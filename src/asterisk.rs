@@ -4,7 +4,9 @@
 pub mod ami;
 #[cfg(feature = "services")]
 pub mod ari;
+pub mod arrange;
 pub mod conf;
 pub mod control;
+pub mod directories;
 pub mod generate;
 pub mod listeners;

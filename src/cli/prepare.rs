@@ -111,6 +111,9 @@ fn generate_units(paths: &Paths, config: &Config, report: &Report) {
     match generate::generate(paths, config.pbx) {
         Ok(generated) => {
             report.say(NOTICE, &generated.promises);
+            for note in &generated.arranged {
+                report.say(NOTICE, note);
+            }
             for note in &generated.notes {
                 report.say(WARNING, note);
             }

@@ -15,6 +15,8 @@ const PURE: &[&str] = &[
     "asterisk/conf/edit.rs",
     "asterisk/conf/resolve.rs",
     "asterisk/conf/scan.rs",
+    "asterisk/directories.rs",
+    "asterisk/directories/modules.rs",
     "asterisk/listeners.rs",
     "asterisk/listeners/settings.rs",
     "autoban/acl.rs",
