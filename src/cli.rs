@@ -7,6 +7,7 @@ pub mod cert;
 pub mod events;
 pub mod health;
 pub mod logs;
+pub mod migrate;
 pub mod output;
 pub mod phone;
 pub mod prepare;
@@ -91,6 +92,8 @@ enum Command {
     Reexec(reexec::ReexecArgs),
     /// Check the units without starting anything: exit code 0, or 78 when they cannot be used
     Verify(verify::VerifyArgs),
+    /// Say what a volume from mlan/docker-asterisk needs, do it, or take it back
+    Migrate(migrate::MigrateArgs),
     /// Add, list, show and remove phones
     Phone(phone::PhoneArgs),
     /// Show who is banned and why, ban and free by hand; also under the name `autoban`
@@ -186,6 +189,7 @@ pub fn run() -> ExitCode {
         Command::ReloadUnits(args) => reload_units::run(&args),
         Command::Reexec(args) => reexec::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Phone(args) => phone::run(args),
         #[cfg(feature = "services")]
         Command::Autoban(args) => autoban::run(&args),

@@ -31,10 +31,15 @@ pub struct Arranged {
     pub notes: Vec<String>,
 }
 
-/// Arranges what `etc`, the configuration directory with this asterisk.conf, asks for. `main_path` is that file.
-pub fn arrange(paths: &Paths, pbx: Pbx, etc: &Path, main: Option<&str>) -> Result<Arranged, String> {
-    let home = paths.arranged();
-    match std::fs::remove_dir_all(&home) {
+/// Arranges in `home` what `etc`, the configuration directory with this text of asterisk.conf, asks for.
+pub fn arrange(
+    paths: &Paths,
+    pbx: Pbx,
+    etc: &Path,
+    main: Option<&str>,
+    home: &Path,
+) -> Result<Arranged, String> {
+    match std::fs::remove_dir_all(home) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             return Err(format!("cannot empty `{}`: {e}", home.display()));
         }
@@ -248,7 +253,8 @@ mod tests {
     }
 
     fn arranged(paths: &Paths, main: Option<&str>) -> Arranged {
-        arrange(paths, Pbx::Asterisk, &paths.at("etc/asterisk"), main).unwrap()
+        let etc = paths.at("etc/asterisk");
+        arrange(paths, Pbx::Asterisk, &etc, main, &paths.arranged()).unwrap()
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod hooks;
 mod hostile;
 mod kill;
 mod liveness;
+mod move_in;
 mod reexec;
 mod registration;
 mod sockets;

@@ -95,6 +95,7 @@ const PURE: &[&str] = &[
     "logd/severity.rs",
     "logd/style.rs",
     "logd/syslog.rs",
+    "migrate/plan.rs",
     "phone.rs",
     "phone/diff.rs",
     "phone/plan.rs",
