@@ -45,7 +45,7 @@ impl Extent {
 /// Why a volume could not move in or out.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    #[error("cannot {step} `{path}`: {source}")]
+    #[error("cannot {step} `{path}`")]
     Step {
         step: &'static str,
         path: PathBuf,
@@ -55,7 +55,7 @@ pub enum MigrateError {
     Copy { path: PathBuf, source: FileError },
     #[error(transparent)]
     Write(#[from] FileError),
-    #[error("`{path}`, line {line}: this is no entry of a manifest: {source}")]
+    #[error("`{path}`, line {line}: this is no entry of a manifest")]
     Manifest {
         path: PathBuf,
         line: usize,

@@ -84,8 +84,8 @@ pub fn arrange(
     }
     let (data, modules) = (data.to_string_lossy(), modules.to_string_lossy());
     let overlay = Overlay {
-        data: has_data.then_some(&data),
-        modules: has_modules.then_some(&modules),
+        data: has_data.then_some(&*data),
+        modules: has_modules.then_some(&*modules),
     };
     let path = etc.join(pbx.main_file());
     if let Some(text) = settings.rewritten(&path.to_string_lossy(), &overlay, &found) {

@@ -166,14 +166,15 @@ pub fn undo(paths: &Paths) -> Result<Option<Undone>, MigrateError> {
                 }
                 Err(_) => {}
             },
-            Was::NoPlace => match std::fs::remove_dir(&path) {
-                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {
+            // One that is gone, or in use, harms nobody.
+            Was::NoPlace => {
+                if let Err(error) = std::fs::remove_dir(&path)
+                    && error.kind() == io::ErrorKind::DirectoryNotEmpty
+                {
                     undone.kept.push(before.path.clone());
                     continue;
                 }
-                // Where it is gone or in use it harms nobody.
-                _ => {}
-            },
+            }
             // What somebody has put there himself is no link, and no directory.
             Was::Nothing if path.is_file() && !path.is_symlink() => {
                 undone.kept.push(before.path.clone());

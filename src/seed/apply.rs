@@ -39,7 +39,7 @@ pub enum SeedError {
     },
     #[error("{error}: {}\nhint: {}", cause(.error), file_hint(.error))]
     Write { error: FileError },
-    #[error("{error}\nhint: look at the host's storage behind /srv; `switchhook migrate --undo` goes back")]
+    #[error("{error}{}\nhint: look at the host's storage behind /srv; `switchhook migrate --undo` goes back", causes(.error))]
     Move { error: MigrateError },
     #[error("no random numbers from the kernel: {0}")]
     Random(getrandom::Error),
@@ -62,6 +62,17 @@ impl From<MigrateError> for SeedError {
     fn from(error: MigrateError) -> SeedError {
         SeedError::Move { error }
     }
+}
+
+/// All causes of an error, each behind a colon.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = String::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
 }
 
 fn cause(error: &FileError) -> String {
