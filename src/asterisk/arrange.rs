@@ -71,7 +71,10 @@ pub fn arrange(
     }
     let modules = home.join("modules");
     let mut has_modules = false;
-    if settings.own_modules().is_none_or(|own| !paths.at(own).is_dir()) {
+    if settings
+        .own_modules()
+        .is_none_or(|own| !paths.at(own).is_dir())
+    {
         has_modules = lay_out_modules(paths, etc, &modules, &mut arranged.notes)
             .map_err(|e| format!("cannot lay out `{}`: {e}", modules.display()))?;
     }
@@ -119,9 +122,8 @@ fn command(paths: &Paths, pbx: Pbx) -> Option<String> {
 
 fn found(paths: &Paths, settings: &Main, pbx: Pbx) -> Found {
     let theirs = paths.at(settings.data());
-    let has_entries = |path: &Path| {
-        std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some())
-    };
+    let has_entries =
+        |path: &Path| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
     Found {
         has_own_data: KINDS_OF_DATA
             .iter()
@@ -189,14 +191,18 @@ fn merge(
             .checked_sub(1)
             .ok_or_else(|| std::io::Error::other("there are too many files"))?;
         let (user, image) = (theirs.join(name), ours.join(name));
-        let (to, is_programs) = (target.join(name), depth == 0 && PROGRAMS_OWN.contains(&name.as_str()));
+        let (to, is_programs) = (
+            target.join(name),
+            depth == 0 && PROGRAMS_OWN.contains(&name.as_str()),
+        );
         if is_programs && own.contains(name) {
             symlink(image, to)?;
         } else if !own.contains(name) {
             symlink(user, to)?;
         } else if !mine.contains(name) {
             symlink(image, to)?;
-        } else if depth < DEEPEST && user.is_dir() && image.is_dir() && !leads_into(&image, theirs) {
+        } else if depth < DEEPEST && user.is_dir() && image.is_dir() && !leads_into(&image, theirs)
+        {
             merge(&user, &image, &to, depth + 1, left)?;
         } else {
             symlink(user, to)?;
@@ -245,7 +251,9 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, name).unwrap();
         }
-        let unit = directory.path().join("usr/lib/switchhook/units/asterisk.service");
+        let unit = directory
+            .path()
+            .join("usr/lib/switchhook/units/asterisk.service");
         std::fs::create_dir_all(unit.parent().unwrap()).unwrap();
         std::fs::write(unit, "[Service]\nExecStart=/usr/sbin/asterisk -f -n\n").unwrap();
         let paths = Paths::under(directory.path());
@@ -277,19 +285,31 @@ mod tests {
             "var/lib/asterisk/documentation/core-en_US.xml",
             "var/lib/asterisk/astdb.sqlite3",
         ]);
-        let arranged = arranged(&paths, Some("[directories]\nastdatadir => /var/lib/asterisk\n"));
+        let arranged = arranged(
+            &paths,
+            Some("[directories]\nastdatadir => /var/lib/asterisk\n"),
+        );
         let data = paths.arranged().join("data");
         let read = |name: &str| std::fs::read_to_string(data.join(name)).unwrap();
         assert_eq!(read("sounds/en/a.gsm"), "var/lib/asterisk/sounds/en/a.gsm");
-        assert_eq!(read("sounds/en/b.gsm"), "usr/share/asterisk/sounds/en/b.gsm");
-        assert_eq!(read("sounds/mine/c.gsm"), "var/lib/asterisk/sounds/mine/c.gsm");
+        assert_eq!(
+            read("sounds/en/b.gsm"),
+            "usr/share/asterisk/sounds/en/b.gsm"
+        );
+        assert_eq!(
+            read("sounds/mine/c.gsm"),
+            "var/lib/asterisk/sounds/mine/c.gsm"
+        );
         assert_eq!(read("moh/m.gsm"), "usr/share/asterisk/moh/m.gsm");
         let documentation = "documentation/core-en_US.xml";
         assert!(read(documentation).starts_with("usr/share"));
         // What only the user has is a link, so that new files are seen at once.
         assert!(data.join("sounds/mine").is_symlink());
         let drop_in = arranged.drop_in.unwrap();
-        assert!(drop_in.contains("ExecStart=/usr/sbin/asterisk -f -n -C "), "{drop_in}");
+        assert!(
+            drop_in.contains("ExecStart=/usr/sbin/asterisk -f -n -C "),
+            "{drop_in}"
+        );
     }
 
     #[test]
@@ -311,6 +331,11 @@ mod tests {
         let arranged = arranged(&paths, Some(""));
         let modules = paths.arranged().join("modules");
         assert!(modules.join("app_dial.so").exists() && !modules.join("res_odbc.so").exists());
-        assert!(arranged.notes.concat().contains("res_odbc (there is no res_odbc.conf)"));
+        assert!(
+            arranged
+                .notes
+                .concat()
+                .contains("res_odbc (there is no res_odbc.conf)")
+        );
     }
 }

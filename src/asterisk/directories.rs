@@ -68,7 +68,9 @@ impl Main {
 
     /// The user's directory of data: prompts, music, pictures.
     pub fn data(&self) -> &str {
-        self.directories.last(&["astdatadir"]).unwrap_or(VOLUME_DATA)
+        self.directories
+            .last(&["astdatadir"])
+            .unwrap_or(VOLUME_DATA)
     }
 
     /// The user's own directory of modules; `None`: those of the image.
@@ -202,7 +204,10 @@ mod tests {
         };
         assert!(main.merges_data(&found));
         let shown = rewritten("", &NONE, &found).unwrap();
-        assert!(shown.contains("astagidir => /var/lib/asterisk/agi-bin\n"), "{shown}");
+        assert!(
+            shown.contains("astagidir => /var/lib/asterisk/agi-bin\n"),
+            "{shown}"
+        );
         let named = "[directories]\nastagidir => /opt/agi\n";
         assert_eq!(rewritten(named, &NONE, &found), None);
     }

@@ -65,9 +65,13 @@ pub fn generate(paths: &Paths, pbx: Pbx) -> Result<Generated, String> {
     if let Some(texts) = &texts
         && abilities.is_some()
     {
-        let arranged = arrange::arrange(paths, pbx, &etc, texts.main.as_deref(), &paths.arranged())?;
+        let arranged =
+            arrange::arrange(paths, pbx, &etc, texts.main.as_deref(), &paths.arranged())?;
         if let Some(text) = arranged.drop_in {
-            units.push((format!("{}.service.d/10-directories.conf", pbx.name()), text));
+            units.push((
+                format!("{}.service.d/10-directories.conf", pbx.name()),
+                text,
+            ));
         }
         generated.arranged = arranged.notes;
     }

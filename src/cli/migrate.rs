@@ -138,7 +138,9 @@ fn undo(out: &Output, paths: &Paths) -> ExitCode {
                 out.json(&WayBack { restored, kept });
                 return out.finish(Exit::Ok);
             }
-            out.text(&format!("{restored} files and directories are as they were"));
+            out.text(&format!(
+                "{restored} files and directories are as they were"
+            ));
             for path in kept {
                 out.text(&format!("/srv/{path} was changed since, and stays"));
             }
@@ -149,6 +151,9 @@ fn undo(out: &Output, paths: &Paths) -> ExitCode {
 }
 
 fn failed(out: &Output, error: &dyn Error) -> ExitCode {
-    out.error(error, Some("look at the volume; what was done so far is in /srv/var/lib/switchhook/backup"));
+    out.error(
+        error,
+        Some("look at the volume; what was done so far is in /srv/var/lib/switchhook/backup"),
+    );
     out.finish(Exit::Failed)
 }

@@ -33,7 +33,11 @@ pub struct Before {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Was {
     /// Only to whom it belonged and its mode; links have none.
-    Owned { uid: u32, gid: u32, mode: u32 },
+    Owned {
+        uid: u32,
+        gid: u32,
+        mode: u32,
+    },
     /// A file, of which there is a copy in `files/`.
     File {
         uid: u32,
@@ -43,9 +47,15 @@ pub enum Was {
         /// It is put back; else the copy is to look at.
         put_back: bool,
     },
-    Link { uid: u32, gid: u32, target: String },
+    Link {
+        uid: u32,
+        gid: u32,
+        target: String,
+    },
     /// It was not there, and a file of this text was added.
-    Missing { added: String },
+    Missing {
+        added: String,
+    },
     /// It was not there; a directory was made, which may go when nothing is in it.
     NoPlace,
     /// It was not there, and what is there is ours.
@@ -76,7 +86,10 @@ impl Record {
                 known.extend(entries.into_iter().map(|before| (before.path, before.was)));
                 directory
             }
-            None => home.join(format!("{:04}-move-in", numbers(&home).last().unwrap_or(&0) + 1)),
+            None => home.join(format!(
+                "{:04}-move-in",
+                numbers(&home).last().unwrap_or(&0) + 1
+            )),
         };
         if touched.is_empty() && known.is_empty() {
             return Ok(Record {
@@ -94,7 +107,13 @@ impl Record {
                 continue;
             }
             let name = format!("{:04}", known.len());
-            let was = look(&paths.volume().join(path), *care, text.as_deref(), &files, &name)?;
+            let was = look(
+                &paths.volume().join(path),
+                *care,
+                text.as_deref(),
+                &files,
+                &name,
+            )?;
             if let Some(was) = was {
                 known.insert(path.clone(), was);
             }
@@ -103,7 +122,9 @@ impl Record {
             .into_iter()
             .map(|(path, was)| Before { path, was })
             .collect();
-        let lines = entries.iter().filter_map(|before| serde_json::to_string(before).ok());
+        let lines = entries
+            .iter()
+            .filter_map(|before| serde_json::to_string(before).ok());
         let text: String = lines.map(|line| line + "\n").collect();
         write_atomic(&directory.join(MANIFEST), text.as_bytes(), roots(0o600))?;
         Ok(Record { directory, entries })
@@ -113,12 +134,18 @@ impl Record {
         if self.entries.is_empty() {
             return Ok(());
         }
-        Ok(write_atomic(&self.directory.join(COMPLETE), b"", roots(0o600))?)
+        Ok(write_atomic(
+            &self.directory.join(COMPLETE),
+            b"",
+            roots(0o600),
+        )?)
     }
 
     /// The last move that was not taken back; `None`: there is none.
     pub(super) fn to_undo(paths: &Paths) -> Result<Option<Record>, MigrateError> {
-        let found = last(&paths.backup(), |directory| !directory.join(UNDONE).exists());
+        let found = last(&paths.backup(), |directory| {
+            !directory.join(UNDONE).exists()
+        });
         let Some(directory) = found else {
             return Ok(None);
         };
@@ -127,7 +154,11 @@ impl Record {
     }
 
     pub(super) fn undone(&self) -> Result<(), MigrateError> {
-        Ok(write_atomic(&self.directory.join(UNDONE), b"", roots(0o600))?)
+        Ok(write_atomic(
+            &self.directory.join(UNDONE),
+            b"",
+            roots(0o600),
+        )?)
     }
 
     /// A copy in this record.

@@ -40,7 +40,8 @@ pub(super) fn apply(
                 path, gid, mode, ..
             } => {
                 let path = volume.join(path);
-                if failed(lchown(&path, Some(0), Some(*gid)).and_then(|()| set_mode(&path, *mode))) {
+                if failed(lchown(&path, Some(0), Some(*gid)).and_then(|()| set_mode(&path, *mode)))
+                {
                     warnings.push(format!(
                         "`{}` could not be given to root; the keeper of certificates may be unable to read it",
                         path.display()
@@ -114,13 +115,16 @@ pub fn undo(paths: &Paths) -> Result<Option<Undone>, MigrateError> {
         };
         match &before.was {
             Was::Owned { uid, gid, mode } => {
-                let back = lchown(&path, Some(*uid), Some(*gid)).and_then(|()| set_mode(&path, *mode));
+                let back =
+                    lchown(&path, Some(*uid), Some(*gid)).and_then(|()| set_mode(&path, *mode));
                 if failed(back) {
                     undone.kept.push(before.path.clone());
                     continue;
                 }
             }
-            Was::File { put_back: false, .. } => continue,
+            Was::File {
+                put_back: false, ..
+            } => continue,
             Was::File {
                 uid,
                 gid,

@@ -83,6 +83,7 @@ pub(super) fn look(paths: &Paths) -> Result<Found, MigrateError> {
 
 fn is_key(path: &Path) -> bool {
     let mut bytes = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(LONGEST_KEY).read_to_end(&mut bytes));
+    let read =
+        std::fs::File::open(path).and_then(|file| file.take(LONGEST_KEY).read_to_end(&mut bytes));
     read.is_ok() && String::from_utf8_lossy(&bytes).contains("PRIVATE KEY-----")
 }

@@ -107,8 +107,10 @@ impl Step {
             } => {
                 let trees: BTreeSet<&str> = paths.iter().map(|path| tree(path)).collect();
                 let trees: Vec<String> = trees.iter().map(|tree| format!("/srv/{tree}")).collect();
-                let from: Vec<String> =
-                    from.iter().map(|(uid, gid)| format!("{uid}:{gid}")).collect();
+                let from: Vec<String> = from
+                    .iter()
+                    .map(|(uid, gid)| format!("{uid}:{gid}"))
+                    .collect();
                 format!(
                     "{} {} files and directories of {} in {} to {name} ({uid}:{gid}): the PBX runs as this account",
                     word("give", "gave"),
@@ -145,7 +147,11 @@ impl Step {
 
 /// The first parts of a path that name its tree.
 fn tree(path: &str) -> &str {
-    let deep = if path.starts_with("etc/ssl") || path.starts_with("var") { 3 } else { 2 };
+    let deep = if path.starts_with("etc/ssl") || path.starts_with("var") {
+        3
+    } else {
+        2
+    };
     let mut ends = path.match_indices('/').map(|(at, _)| at);
     ends.nth(deep - 1)
         .and_then(|end| path.get(..end))
@@ -432,7 +438,9 @@ mod tests {
     #[test]
     fn an_empty_configuration_is_left_to_the_samples() {
         let mut found = found();
-        found.entries.retain(|path, _| !path.starts_with("etc/asterisk/"));
+        found
+            .entries
+            .retain(|path, _| !path.starts_with("etc/asterisk/"));
         let steps = plan(&found, Extent::Once);
         assert!(!steps.iter().any(|step| matches!(step, Step::Add { .. })));
     }

@@ -20,7 +20,12 @@ pub fn remarks(paths: &Paths) -> Vec<String> {
     match arrange::arrange(paths, paths.pbx(), &etc, main.as_deref(), &shown) {
         Ok(arranged) => {
             let is_rewritten = arranged.drop_in.is_some();
-            all.extend(arranged.notes.into_iter().map(|note| format!("at each start: {note}")));
+            all.extend(
+                arranged
+                    .notes
+                    .into_iter()
+                    .map(|note| format!("at each start: {note}")),
+            );
             if is_rewritten {
                 all.push(format!(
                     "at each start: {} is read through one in memory, which puts the directories of this image before it; it stays as it is",
@@ -28,7 +33,9 @@ pub fn remarks(paths: &Paths) -> Vec<String> {
                 ));
             }
         }
-        Err(problem) => all.push(format!("cannot tell what is different at each start: {problem}")),
+        Err(problem) => all.push(format!(
+            "cannot tell what is different at each start: {problem}"
+        )),
     }
     let _ = std::fs::remove_dir_all(shown);
     all.extend(mail_program(paths, &etc));
@@ -53,7 +60,9 @@ fn mail_program(paths: &Paths, etc: &Path) -> Option<String> {
     let places = ["usr/local/bin", "usr/bin", "usr/sbin", "bin"];
     let is_there = match program.starts_with('/') {
         true => paths.at(program).exists(),
-        false => places.iter().any(|place| paths.at(place).join(program).exists()),
+        false => places
+            .iter()
+            .any(|place| paths.at(place).join(program).exists()),
     };
     (!is_there).then(|| {
         format!("for you: minivm.conf sends voicemail with `{program}`, which this image does not have; voicemail is recorded and not sent")

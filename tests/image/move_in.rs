@@ -124,7 +124,9 @@ fn a_predecessors_volume_boots_in_silence_calls_texts_and_stays_as_it_is() {
     let before = volume.shell(sums);
     let recipe = Recipe::of("full").volume(&volume).network(&network);
     let exchange = starts_in_silence(&recipe);
-    exchange.log.wait_for("carried over 3 entries of autoban.nft");
+    exchange
+        .log
+        .wait_for("carried over 3 entries of autoban.nft");
     let music = exchange.asterisk("moh show files");
     assert!(music.contains("macroform"), "{music}");
     let mut john = phone(&exchange, &network, "john.doe", "a-first-password", JOHN);
@@ -140,7 +142,10 @@ fn a_predecessors_volume_boots_in_silence_calls_texts_and_stays_as_it_is() {
     assert_hears(&john.recording(), JANE, JOHN);
     assert_hears(&jane.recording(), JOHN, JANE);
     until("the bridge to take a text", || {
-        match post(&exchange, "To=%2B12025550160&From=%2B46700000001&Body=from+a+carrier") {
+        match post(
+            &exchange,
+            "To=%2B12025550160&From=%2B46700000001&Body=from+a+carrier",
+        ) {
             Ok(status) if status.contains(" 200 ") => Ok(()),
             Ok(status) => Err(status),
             Err(error) => Err(error.to_string()),
@@ -154,12 +159,14 @@ fn a_predecessors_volume_boots_in_silence_calls_texts_and_stays_as_it_is() {
     for line in before.lines() {
         assert!(after.contains(line), "{line} was changed: {after}");
     }
-    let first = volume.fingerprint("/srv/etc") + &volume.fingerprint("/srv/var/lib/switchhook/backup");
+    let first =
+        volume.fingerprint("/srv/etc") + &volume.fingerprint("/srv/var/lib/switchhook/backup");
     let exchange = starts_in_silence(&recipe);
     assert!(!exchange.log_text().contains("moves in"));
     assert_eq!(exchange.stop(), 0);
     drop(exchange);
-    let second = volume.fingerprint("/srv/etc") + &volume.fingerprint("/srv/var/lib/switchhook/backup");
+    let second =
+        volume.fingerprint("/srv/etc") + &volume.fingerprint("/srv/var/lib/switchhook/backup");
     assert_eq!(second, first);
 }
 
@@ -182,7 +189,11 @@ fn a_dry_run_names_every_step_and_the_way_back_gives_all_bytes_and_owners() {
     }
     assert_eq!(print(&volume), before);
     let exchange = Recipe::of("full").volume(&volume).start();
-    for step in shown.out.lines().filter(|line| line.starts_with("would add ")) {
+    for step in shown
+        .out
+        .lines()
+        .filter(|line| line.starts_with("would add "))
+    {
         let said = step.replace("would add ", "added ");
         assert!(exchange.log_text().contains(&said), "{said}");
     }

@@ -28,7 +28,10 @@ fn volume() -> Root {
     root.seed("etc/asterisk/sample.conf", "sample\n");
     root.file("srv/etc/asterisk/pjsip.conf", "years of work\n");
     root.file("srv/etc/asterisk/cdr.conf", "[general]\nenable = yes\n");
-    root.file("srv/etc/asterisk/minivm.conf", "[general]\nmailcmd = post-it -x\n");
+    root.file(
+        "srv/etc/asterisk/minivm.conf",
+        "[general]\nmailcmd = post-it -x\n",
+    );
     root.file("srv/etc/nftables.d/autoban.nft", "table ip autoban {}\n");
     root.file("srv/etc/ssl/asterisk/cert.pem", "a certificate\n");
     root
@@ -73,8 +76,14 @@ fn a_dry_run_names_each_step_and_changes_nothing() {
         assert!(out.contains(&line), "{line}: {out}");
     }
     assert!(!out.contains("cdr.conf"), "{out}");
-    assert!(out.contains("for you: minivm.conf sends voicemail with `post-it`"), "{out}");
-    assert!(out.contains("autoban.nft at its first start; the file stays"), "{out}");
+    assert!(
+        out.contains("for you: minivm.conf sends voicemail with `post-it`"),
+        "{out}"
+    );
+    assert!(
+        out.contains("autoban.nft at its first start; the file stays"),
+        "{out}"
+    );
     assert_eq!(tree(&root.path("srv")), before);
     let (code, out, _) = migrate(&root, &["--dry-run", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -106,15 +115,24 @@ fn the_first_start_moves_in_the_second_changes_nothing_and_the_way_back_gives_th
     root.file("srv/etc/asterisk/acl.conf", "mine now\n");
     let (code, out, err) = migrate(&root, &["--undo"]);
     assert_eq!(code, 0, "{err}");
-    assert!(out.contains("/srv/etc/asterisk/acl.conf was changed since, and stays"), "{out}");
+    assert!(
+        out.contains("/srv/etc/asterisk/acl.conf was changed since, and stays"),
+        "{out}"
+    );
     std::fs::remove_file(root.path("srv/etc/asterisk/acl.conf")).unwrap();
     assert_eq!(tree(&root.path("srv/etc")), before);
     assert!(!root.path("srv/var/lib/switchhook/schema").exists());
     let (code, _, err) = migrate(&root, &["--undo"]);
-    assert!(code == 1 && err.contains("there is no move to take back"), "{err}");
+    assert!(
+        code == 1 && err.contains("there is no move to take back"),
+        "{err}"
+    );
     // And in again.
     start_and_stop(&root);
-    assert!(root.path("srv/var/lib/switchhook/backup/0002-move-in/complete").exists());
+    assert!(
+        root.path("srv/var/lib/switchhook/backup/0002-move-in/complete")
+            .exists()
+    );
 }
 
 #[test]
@@ -129,7 +147,11 @@ fn a_move_that_was_cut_short_is_gone_on_with_by_its_own_manifest() {
     std::fs::remove_file(root.path("srv/etc/asterisk/udptl.conf")).unwrap();
     start_and_stop(&root);
     assert!(backup.join("complete").exists() && root.path("srv/etc/asterisk/udptl.conf").exists());
-    assert!(!root.path("srv/var/lib/switchhook/backup/0002-move-in").exists());
+    assert!(
+        !root
+            .path("srv/var/lib/switchhook/backup/0002-move-in")
+            .exists()
+    );
     assert_eq!(migrate(&root, &["--undo"]).0, 0);
     assert_eq!(tree(&root.path("srv/etc")), before);
 }
@@ -140,7 +162,10 @@ fn the_way_back_is_closed_while_the_exchange_runs() {
     let mut it = root.start();
     it.is_ready();
     let (code, _, err) = migrate(&root, &["--undo"]);
-    assert!(code == 1 && err.contains("the exchange runs on this volume\nhint: stop"), "{err}");
+    assert!(
+        code == 1 && err.contains("the exchange runs on this volume\nhint: stop"),
+        "{err}"
+    );
     assert_eq!(it.stops(), 0);
 }
 

@@ -156,7 +156,9 @@ impl Wanted {
                 }
                 let missing = needy.file.filter(|file| !has_file(file));
                 let lacking = needy.modules.iter().find(|module| {
-                    out.contains_key(**module) || self.excludes(module) || !present.contains(**module)
+                    out.contains_key(**module)
+                        || self.excludes(module)
+                        || !present.contains(**module)
                 });
                 let reason = match (missing, lacking) {
                     (Some(file), _) => format!("there is no {file}"),
@@ -187,22 +189,38 @@ mod tests {
 
     #[test]
     fn what_would_only_complain_is_left_out_with_what_needs_it() {
-        let names = ["res_odbc", "func_odbc", "res_fax_spandsp", "res_fax", "app_dial"];
+        let names = [
+            "res_odbc",
+            "func_odbc",
+            "res_fax_spandsp",
+            "res_fax",
+            "app_dial",
+        ];
         let conf = "[modules]\nautoload = yes\nnoload => res_fax.so\n";
         assert_eq!(
             left_out(conf, &names, &[]),
             ["func_odbc", "res_fax_spandsp", "res_odbc"]
         );
-        assert_eq!(left_out(conf, &names, &["res_odbc.conf"]), ["res_fax_spandsp"]);
+        assert_eq!(
+            left_out(conf, &names, &["res_odbc.conf"]),
+            ["res_fax_spandsp"]
+        );
         let wanted = "[modules]\nautoload = yes\n";
-        assert_eq!(left_out(wanted, &names, &["res_odbc.conf"]), Vec::<&str>::new());
+        assert_eq!(
+            left_out(wanted, &names, &["res_odbc.conf"]),
+            Vec::<&str>::new()
+        );
     }
 
     #[test]
     fn whoever_names_a_module_gets_it() {
         for word in ["load", "preload", "require", "noload"] {
             let conf = format!("[modules]\nautoload = yes\n{word} = res_odbc.so\n");
-            assert_eq!(left_out(&conf, &["res_odbc"], &[]), Vec::<&str>::new(), "{word}");
+            assert_eq!(
+                left_out(&conf, &["res_odbc"], &[]),
+                Vec::<&str>::new(),
+                "{word}"
+            );
         }
         let conf = "[modules]\nautoload = no\n";
         assert_eq!(left_out(conf, &["res_odbc"], &[]), Vec::<&str>::new());
@@ -214,7 +232,10 @@ mod tests {
         let yes = "[modules]\nautoload = yes\n";
         assert_eq!(left_out(yes, &names, &[]), Vec::<&str>::new());
         let no = "[modules]\nautoload = yes\nnoload = res_ari.so\n";
-        assert_eq!(left_out(no, &names, &[]), ["app_stasis", "res_websocket_client"]);
+        assert_eq!(
+            left_out(no, &names, &[]),
+            ["app_stasis", "res_websocket_client"]
+        );
     }
 
     #[test]
