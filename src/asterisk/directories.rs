@@ -93,10 +93,14 @@ impl Main {
         let mut directories: Vec<(&str, &str)> = self.directories.entries().collect();
         let names_agi = self.directories.last(&["astagidir"]).is_some();
         let agi = (found.has_own_agi && !names_agi).then_some("/var/lib/asterisk/agi-bin");
+        // Asterisk wants a directory `keys` there, which merged data have.
+        let names_keys = self.directories.last(&["astkeydir"]) == Some(self.data());
+        let keys = overlay.data.filter(|_| names_keys);
         let places = [
             ("astagidir", agi),
             ("astdatadir", overlay.data),
             ("astmoddir", overlay.modules),
+            ("astkeydir", keys),
         ];
         for (key, value) in places {
             if let Some(value) = value {
@@ -165,7 +169,7 @@ mod tests {
 
     #[test]
     fn directories_of_ours_stand_before_the_users_own() {
-        let text = "[directories](!)\nastdatadir => /nowhere\n[directories]\nastrundir => /var/run/asterisk\nastdatadir => /var/lib/asterisk\n";
+        let text = "[directories](!)\nastdatadir => /nowhere\n[directories]\nastrundir => /var/run/asterisk\nastdatadir => /var/lib/asterisk\nastkeydir => /var/lib/asterisk\n";
         let main = Main::read(Some(text));
         assert_eq!(main.data(), "/var/lib/asterisk");
         assert!(main.merges_data(&Found::default()));
@@ -179,6 +183,7 @@ mod tests {
         astrundir => /var/run/asterisk
         astdatadir => /run/x/data
         astmoddir => /run/x/modules
+        astkeydir => /run/x/data
 
         #tryinclude "/etc/asterisk/asterisk.conf"
         "#);

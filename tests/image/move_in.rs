@@ -188,7 +188,7 @@ fn a_dry_run_names_every_step_and_the_way_back_gives_all_bytes_and_owners() {
         assert!(shown.out.contains(step), "{step}: {}", shown.out);
     }
     assert_eq!(print(&volume), before);
-    let exchange = Recipe::of("full").volume(&volume).start();
+    let exchange = starts_in_silence(&Recipe::of("full").volume(&volume));
     for step in shown
         .out
         .lines()

@@ -96,11 +96,11 @@ fn the_first_start_moves_in_the_second_changes_nothing_and_the_way_back_gives_th
     let root = volume();
     let before = tree(&root.path("srv/etc"));
     let mut it = root.start();
+    it.is_ready();
     it.said_in_order(&[
         "the volume moves in; `switchhook migrate --undo` is the way back",
         "added /srv/etc/asterisk/acl.conf: ",
     ]);
-    it.is_ready();
     assert_eq!(it.stops(), 0);
     assert_eq!(root.read("srv/etc/asterisk/pjsip.conf"), "years of work\n");
     assert!(!root.path("srv/etc/asterisk/sample.conf").exists());
