@@ -29,6 +29,8 @@ pub struct Arranged {
     pub drop_in: Option<String>,
     /// Sentences on what is different and why.
     pub notes: Vec<String>,
+    /// Modules that are not shown, each with the reason.
+    pub left_out: Vec<String>,
 }
 
 /// Arranges in `home` what `etc`, the configuration directory with this text of asterisk.conf, asks for.
@@ -75,7 +77,7 @@ pub fn arrange(
         .own_modules()
         .is_none_or(|own| !paths.at(own).is_dir())
     {
-        has_modules = lay_out_modules(paths, etc, &modules, &mut arranged.notes)
+        has_modules = lay_out_modules(paths, etc, &modules, &mut arranged.left_out)
             .map_err(|e| format!("cannot lay out `{}`: {e}", modules.display()))?;
     }
     if let Some(user) = settings.other_user(&found.account) {
@@ -138,7 +140,7 @@ fn lay_out_modules(
     paths: &Paths,
     etc: &Path,
     directory: &Path,
-    notes: &mut Vec<String>,
+    told: &mut Vec<String>,
 ) -> std::io::Result<bool> {
     let Some(conf) = Includes::at(paths, etc).read("modules.conf") else {
         return Ok(false);
@@ -165,14 +167,8 @@ fn lay_out_modules(
         let file = format!("{module}.so");
         symlink(home.join(&file), directory.join(&file))?;
     }
-    let list: Vec<String> = left_out
-        .iter()
-        .map(|(module, reason)| format!("{module} ({reason})"))
-        .collect();
-    notes.push(format!(
-        "modules that modules.conf does not name and that could only report errors are not loaded: {}",
-        list.join(", ")
-    ));
+    let list = left_out.iter();
+    told.extend(list.map(|(module, reason)| format!("{module} ({reason})")));
     Ok(true)
 }
 
@@ -332,10 +328,7 @@ mod tests {
         let modules = paths.arranged().join("modules");
         assert!(modules.join("app_dial.so").exists() && !modules.join("res_odbc.so").exists());
         assert!(
-            arranged
-                .notes
-                .concat()
-                .contains("res_odbc (there is no res_odbc.conf)")
+            arranged.left_out == ["res_odbc (there is no res_odbc.conf)"]
         );
     }
 }

@@ -74,6 +74,12 @@ pub fn generate(paths: &Paths, pbx: Pbx) -> Result<Generated, String> {
             ));
         }
         generated.arranged = arranged.notes;
+        if !arranged.left_out.is_empty() {
+            generated.arranged.push(format!(
+                "{} modules that modules.conf does not name and that could only report errors are not loaded; `switchhook migrate --dry-run` names them",
+                arranged.left_out.len()
+            ));
+        }
     }
     let mut plan = Plan::default();
     if let Some(texts) = &texts {

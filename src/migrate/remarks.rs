@@ -20,6 +20,12 @@ pub fn remarks(paths: &Paths) -> Vec<String> {
     match arrange::arrange(paths, paths.pbx(), &etc, main.as_deref(), &shown) {
         Ok(arranged) => {
             let is_rewritten = arranged.drop_in.is_some();
+            if !arranged.left_out.is_empty() {
+                all.push(format!(
+                    "at each start: modules that modules.conf does not name and that could only report errors are not loaded: {}",
+                    arranged.left_out.join(", ")
+                ));
+            }
             all.extend(
                 arranged
                     .notes
