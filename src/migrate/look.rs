@@ -74,7 +74,9 @@ pub(super) fn look(paths: &Paths) -> Result<Found, MigrateError> {
         };
         found.entries.insert(below, entry);
     }
+    // Our own state, the memory of the move in it, is no concern of whoever goes back.
     let places = PLACES.iter().map(|place| pbx.rename(place.path));
+    let places = places.filter(|place| !paths.volume().join(place).starts_with(paths.state()));
     found.missing_places = places
         .filter(|place| volume.join(place).symlink_metadata().is_err())
         .collect();

@@ -202,6 +202,7 @@ fn a_dry_run_names_every_step_and_the_way_back_gives_all_bytes_and_owners() {
     assert_ne!(print(&volume), before);
     let undone = migrate(&volume, "--undo");
     assert_eq!(undone.code, 0, "{}", undone.text);
+    assert!(!undone.out.contains("stays"), "{}", undone.out);
     assert_eq!(print(&volume), before, "{}", undone.out);
 }
 
