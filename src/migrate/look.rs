@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::MigrateError;
-use super::plan::{Entry, Found, Kind};
+use super::plan::{Entry, Found, Kind, LINKED};
 use crate::config::paths::Paths;
 use crate::seed::plan::{Owner, PLACES};
 
@@ -65,12 +65,24 @@ pub(super) fn look(paths: &Paths) -> Result<Found, MigrateError> {
                 }
             }
         }
+        let is_certificate = below.starts_with(&certificates) || below.starts_with(LINKED);
+        // A link among the certificates may lead to the pair itself.
+        if kind == Kind::Link
+            && is_certificate
+            && let Ok(target) = std::fs::read_link(&path)
+            && let Some(target) = target.to_str().and_then(|target| target.strip_prefix('/'))
+            && target.starts_with(LINKED)
+            && !target.contains("..")
+            && volume.join(target).is_file()
+        {
+            pending.insert(target.to_owned());
+        }
         let entry = Entry {
             kind,
             uid: metadata.uid(),
             gid: metadata.gid(),
             mode: metadata.mode() & 0o7777,
-            is_key: kind == Kind::File && below.starts_with(&certificates) && is_key(&path),
+            is_key: kind == Kind::File && is_certificate && is_key(&path),
         };
         found.entries.insert(below, entry);
     }

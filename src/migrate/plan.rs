@@ -91,6 +91,9 @@ const MISSED: &[(&str, &str)] = &[
     ("udptl.conf", "[general]\n"),
 ];
 
+/// Where an early predecessor kept what Traefik had given; its links lead there.
+pub(super) const LINKED: &str = "etc/ssl/acme/";
+
 /// Directories below the spool into which WebSMS, of the PBX's group, puts call files.
 const OPEN: &[&str] = &["outgoing", "staging"];
 
@@ -189,7 +192,7 @@ fn owners(found: &Found, uid: u32, gid: u32) -> Vec<Step> {
     let (mut paths, mut from) = (Vec::new(), BTreeSet::new());
     let mut steps = Vec::new();
     for (path, entry) in &found.entries {
-        if is_below(path, &found.certificates) {
+        if is_below(path, &found.certificates) || path.starts_with(LINKED) {
             let mode = match entry.is_key {
                 true => 0o640,
                 false => entry.mode | 0o440,

@@ -207,6 +207,24 @@ fn a_dry_run_names_every_step_and_the_way_back_gives_all_bytes_and_owners() {
 }
 
 #[test]
+fn a_pair_that_links_lead_to_is_served() {
+    let volume = volume(
+        "mkdir -p etc/ssl/acme/certs etc/ssl/acme/private; cd etc/ssl/asterisk\n\
+         mv cert.pem ../acme/certs/tele.crt; mv priv_key.pem ../acme/private/tele.key\n\
+         ln -s /etc/ssl/acme/certs/tele.crt cert.pem; ln -s /etc/ssl/acme/private/tele.key priv_key.pem; cd /srv",
+    );
+    let before = print(&volume);
+    let exchange = starts_in_silence(&Recipe::of("full").volume(&volume));
+    let shown = exchange.exec(&["switchhook", "cert", "show"]).out;
+    assert!(shown.contains("source      files"), "{shown}");
+    assert_eq!(exchange.stop(), 0);
+    drop(exchange);
+    let undone = migrate(&volume, "--undo");
+    assert_eq!(undone.code, 0, "{}", undone.text);
+    assert_eq!(print(&volume), before, "{}", undone.out);
+}
+
+#[test]
 fn directories_and_users_of_alpine_and_links_that_lead_nowhere_are_no_hindrance() {
     let more = "cat >>/srv/etc/asterisk/asterisk.conf <<'END_OF_FILE'\n\
         runuser = asterisk\nrungroup = asterisk\n\
