@@ -327,8 +327,6 @@ mod tests {
         let arranged = arranged(&paths, Some(""));
         let modules = paths.arranged().join("modules");
         assert!(modules.join("app_dial.so").exists() && !modules.join("res_odbc.so").exists());
-        assert!(
-            arranged.left_out == ["res_odbc (there is no res_odbc.conf)"]
-        );
+        assert!(arranged.left_out == ["res_odbc (there is no res_odbc.conf)"]);
     }
 }
