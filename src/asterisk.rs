@@ -6,8 +6,10 @@ pub mod ami;
 pub mod ari;
 #[cfg(feature = "commands")]
 pub mod codecs;
+pub mod arrange;
 pub mod conf;
 pub mod control;
+pub mod directories;
 pub mod generate;
 pub mod listeners;
 #[cfg(feature = "commands")]

@@ -12,6 +12,7 @@ pub mod logs;
 pub mod mail;
 #[cfg(feature = "services")]
 pub mod minivm_send;
+pub mod migrate;
 pub mod output;
 pub mod phone;
 pub mod prepare;
@@ -96,6 +97,8 @@ enum Command {
     Reexec(reexec::ReexecArgs),
     /// Check the units without starting anything: exit code 0, or 78 when they cannot be used
     Verify(verify::VerifyArgs),
+    /// Say what a volume from mlan/docker-asterisk needs, do it, or take it back
+    Migrate(migrate::MigrateArgs),
     /// Add, list, show and remove phones
     Phone(phone::PhoneArgs),
     /// Show which codecs the exchange can transcode
@@ -201,6 +204,7 @@ pub fn run() -> ExitCode {
         Command::ReloadUnits(args) => reload_units::run(&args),
         Command::Reexec(args) => reexec::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Phone(args) => phone::run(args),
         Command::Codecs(args) => codecs::run(&args),
         #[cfg(feature = "services")]

@@ -69,6 +69,8 @@ pub struct Config {
     pub websms_port: Option<u16>,
     /// Where it listens with TLS.
     pub websms_tls_port: Option<u16>,
+    /// What `MIGRATE_CONFIG` says.
+    pub migrate: Option<String>,
     pub entry_dir: String,
     pub exit_dir: String,
     /// Where runit service directories are.
@@ -176,6 +178,7 @@ pub fn read(environment: &BTreeMap<String, String>) -> Result<Config, Vec<Mistak
         },
         websms_port: text("WEBSMSD_PORT").parse().ok().filter(|port| *port != 0),
         websms_tls_port: text("WEBSMSD_TLS_PORT").parse().ok(),
+        migrate: given("MIGRATE_CONFIG"),
         entry_dir: text("DOCKER_ENTRY_DIR").to_owned(),
         exit_dir: text("DOCKER_EXIT_DIR").to_owned(),
         service_dir: text("SVDIR").to_owned(),

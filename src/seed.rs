@@ -8,6 +8,7 @@ pub mod secret;
 pub mod volume;
 
 use crate::config::paths::Paths;
+use crate::migrate::{self, Extent};
 pub use volume::Volume;
 
 /// What became of the volume.
@@ -16,12 +17,14 @@ pub struct Prepared {
     pub volume: Volume,
     /// Number of files that a new volume got.
     pub seeded: usize,
+    /// What was done because the volume comes from elsewhere, with what else its owner should know.
+    pub moved: Vec<String>,
     /// What the operator should know, worst first.
     pub warnings: Vec<String>,
 }
 
-/// Looks at the volume, plans and applies.
-pub fn prepare(paths: &Paths) -> Result<Prepared, apply::SeedError> {
+/// Looks at the volume, plans and applies. A volume from elsewhere moves in, as far as `extent` allows.
+pub fn prepare(paths: &Paths, extent: Extent) -> Result<Prepared, apply::SeedError> {
     let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let volume = volume::classify(&mountinfo, &paths.volume().to_string_lossy());
     let mut warnings = Vec::new();
@@ -33,6 +36,8 @@ pub fn prepare(paths: &Paths) -> Result<Prepared, apply::SeedError> {
     }
     let (found, seeds) = apply::look(paths)?;
     let actions = plan::plan(&found, &seeds)?;
+    let moves = actions.contains(&plan::Action::AdoptOwner)
+        || extent == Extent::EachStart && found.schema.is_some();
     let room = apply::check_writable(paths);
     if let Err(problem) = room {
         // A telephone that works matters more than a full disk, as long as nothing must be written now.
@@ -41,10 +46,26 @@ pub fn prepare(paths: &Paths) -> Result<Prepared, apply::SeedError> {
         }
         warnings.push(problem.to_string());
     }
-    let seeded = apply::apply(paths, &actions, &mut warnings)?;
+    let moving = moves.then(|| migrate::begin(paths, extent)).transpose()?;
+    let seeded = apply::apply(paths, &actions, moving.as_ref(), &mut warnings)?;
+    let mut moved = Vec::new();
+    if let Some(moving) = &moving {
+        if found.schema.is_some() {
+            migrate::apply(paths, moving, &mut warnings)?;
+        }
+        migrate::end(moving)?;
+        moved.extend(moving.steps.iter().map(|step| step.text(true)));
+        if found.schema.is_none() {
+            moved.extend(migrate::remarks(paths).into_iter().filter(|remark| {
+                // The start says those by itself.
+                !remark.starts_with("at each start: ")
+            }));
+        }
+    }
     Ok(Prepared {
         volume,
         seeded,
+        moved,
         warnings,
     })
 }

@@ -7,8 +7,9 @@ pub mod includes;
 
 use std::io::Read;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::arrange;
 use super::listeners::{self, Plan, Settings, Texts, World};
 use crate::config::paths::Paths;
 use crate::config::pbx::Pbx;
@@ -25,6 +26,8 @@ pub struct Generated {
     pub promises: String,
     /// What could not be held, and why.
     pub notes: Vec<String>,
+    /// What the PBX is shown in place of what its configuration names, and why.
+    pub arranged: Vec<String>,
 }
 
 /// What the PBX's program can do with a supervisor, by the names in it.
@@ -58,7 +61,26 @@ pub fn generate(paths: &Paths, pbx: Pbx) -> Result<Generated, String> {
         let text = "# The program never says that it is ready.\n[Service]\nType=exec\n";
         units.push((name, text.to_owned()));
     }
-    let texts = read_texts(paths, pbx);
+    let (etc, texts) = read_texts(paths, pbx);
+    if let Some(texts) = &texts
+        && abilities.is_some()
+    {
+        let arranged =
+            arrange::arrange(paths, pbx, &etc, texts.main.as_deref(), &paths.arranged())?;
+        if let Some(text) = arranged.drop_in {
+            units.push((
+                format!("{}.service.d/10-directories.conf", pbx.name()),
+                text,
+            ));
+        }
+        generated.arranged = arranged.notes;
+        if !arranged.left_out.is_empty() {
+            generated.arranged.push(format!(
+                "{} modules that modules.conf does not name and that could only report errors are not loaded; `switchhook migrate --dry-run` names them",
+                arranged.left_out.len()
+            ));
+        }
+    }
     let mut plan = Plan::default();
     if let Some(texts) = &texts {
         plan = plan_below(paths, pbx, texts);
@@ -257,8 +279,8 @@ fn addresses(hosts: &str, name: &str) -> Vec<IpAddr> {
     found
 }
 
-/// `None` when there is no configuration of this PBX at all.
-fn read_texts(paths: &Paths, pbx: Pbx) -> Option<Texts> {
+/// Where the configuration is; `None` when there is none of this PBX at all.
+fn read_texts(paths: &Paths, pbx: Pbx) -> (PathBuf, Option<Texts>) {
     let volume = paths
         .at("srv")
         .join(pbx.configuration().trim_start_matches('/'));
@@ -275,7 +297,8 @@ fn read_texts(paths: &Paths, pbx: Pbx) -> Option<Texts> {
         manager: Includes::at(paths, &etc).read("manager.conf"),
         http: Includes::at(paths, &etc).read("http.conf"),
     };
-    (texts.main.is_some() || texts.manager.is_some() || texts.http.is_some()).then_some(texts)
+    let is_one = texts.main.is_some() || texts.manager.is_some() || texts.http.is_some();
+    (etc, is_one.then_some(texts))
 }
 
 #[cfg(test)]

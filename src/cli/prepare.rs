@@ -18,6 +18,7 @@ use crate::config::{self, Config};
 use crate::init::identity;
 use crate::init::report::Line;
 use crate::logd::syslog::{ERROR, NOTICE, WARNING};
+use crate::migrate::Extent;
 use crate::seed::{self, apply::SeedError};
 use crate::sys::clock::unix_now;
 use crate::sys::environment;
@@ -58,7 +59,8 @@ pub fn run(args: &PrepareArgs) -> ExitCode {
         generate_units(&paths, &config, &report);
         return report.0.finish(Exit::Ok);
     }
-    if let Err(error) = prepare_volume(&paths, &report) {
+    let extent = Extent::of(config.migrate.as_deref());
+    if let Err(error) = prepare_volume(&paths, extent, &report) {
         report.say(ERROR, &chain(&error));
         return report.0.finish(match error {
             SeedError::Future(_) | SeedError::Schema { .. } => Exit::Configuration,
@@ -85,8 +87,8 @@ impl Report {
     }
 }
 
-fn prepare_volume(paths: &Paths, report: &Report) -> Result<(), SeedError> {
-    let prepared = seed::prepare(paths)?;
+fn prepare_volume(paths: &Paths, extent: Extent, report: &Report) -> Result<(), SeedError> {
+    let prepared = seed::prepare(paths, extent)?;
     let volume = Line::Volume(prepared.volume.to_string());
     report.0.text(&volume.to_string());
     report.say(NOTICE, &format!("/srv is {}", prepared.volume));
@@ -100,6 +102,15 @@ fn prepare_volume(paths: &Paths, report: &Report) -> Result<(), SeedError> {
             ),
         );
     }
+    if !prepared.moved.is_empty() {
+        report.say(
+            NOTICE,
+            "the volume moves in; `switchhook migrate --undo` is the way back",
+        );
+    }
+    for text in &prepared.moved {
+        report.say(NOTICE, text);
+    }
     for warning in &prepared.warnings {
         report.say(WARNING, warning);
     }
@@ -111,6 +122,9 @@ fn generate_units(paths: &Paths, config: &Config, report: &Report) {
     match generate::generate(paths, config.pbx) {
         Ok(generated) => {
             report.say(NOTICE, &generated.promises);
+            for note in &generated.arranged {
+                report.say(NOTICE, note);
+            }
             for note in &generated.notes {
                 report.say(WARNING, note);
             }

@@ -92,6 +92,16 @@ impl Paths {
         self.at("run/switchhook/units")
     }
 
+    /// What the PBX is shown in place of directories of another distribution; made anew at each start.
+    pub fn arranged(&self) -> PathBuf {
+        self.at("run/switchhook/pbx")
+    }
+
+    /// Copies of what was changed in the volume, one directory for each time.
+    pub fn backup(&self) -> PathBuf {
+        self.state().join("backup")
+    }
+
     /// The image's units, the generated ones, the volume's; later ones replace those of the same name.
     pub fn units(&self) -> [PathBuf; 3] {
         [

@@ -176,6 +176,12 @@ pub const VARIABLES: &[Variable] = &[
         "Where runit service directories are looked for, besides the unit files.",
     ),
     variable(
+        "MIGRATE_CONFIG",
+        "auto",
+        Form::Text,
+        "`auto`: a volume of the predecessor moves in at its first start, once. `no`: only owners and modes are changed then. Any other word: files that Asterisk misses are added at each start.",
+    ),
+    variable(
         "SWITCHHOOK_DRAIN_TIMEOUT",
         "5s",
         Form::Time,

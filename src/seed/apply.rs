@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::os::unix::fs::{PermissionsExt, chown, lchown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -11,6 +11,7 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use super::plan::{Action, CONFIGURATION, Found, FromTheFuture, Owner, PLACES};
 use super::secret::Secrets;
 use crate::config::paths::Paths;
+use crate::migrate::{self, MigrateError, Move};
 use crate::sys::file::{self, FileError, sync_around, write_atomic, write_unsynced};
 
 /// The account of the log service.
@@ -38,6 +39,8 @@ pub enum SeedError {
     },
     #[error("{error}: {}\nhint: {}", cause(.error), file_hint(.error))]
     Write { error: FileError },
+    #[error("{error}{}\nhint: look at the host's storage behind /srv; `switchhook migrate --undo` goes back", causes(.error))]
+    Move { error: MigrateError },
     #[error("no random numbers from the kernel: {0}")]
     Random(getrandom::Error),
 }
@@ -53,6 +56,23 @@ impl From<FileError> for SeedError {
     fn from(error: FileError) -> SeedError {
         SeedError::Write { error }
     }
+}
+
+impl From<MigrateError> for SeedError {
+    fn from(error: MigrateError) -> SeedError {
+        SeedError::Move { error }
+    }
+}
+
+/// All causes of an error, each behind a colon.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = String::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
 }
 
 fn cause(error: &FileError) -> String {
@@ -192,10 +212,11 @@ fn take_room(probe: &Path) -> io::Result<()> {
     }
 }
 
-/// Does what was planned; returns the number of files seeded.
+/// Does what was planned; returns the number of files seeded. `moving` is the move that a volume from elsewhere has begun.
 pub fn apply(
     paths: &Paths,
     actions: &[Action],
+    moving: Option<&Move>,
     warnings: &mut Vec<String>,
 ) -> Result<usize, SeedError> {
     if actions.is_empty() {
@@ -232,8 +253,8 @@ pub fn apply(
                 }
             }
             Action::AdoptOwner => {
-                if let Some((uid, gid)) = owner(Owner::Asterisk) {
-                    adopt(paths, uid, gid, warnings);
+                if let Some(moving) = moving {
+                    migrate::apply(paths, moving, warnings)?;
                 }
             }
             Action::BeginSeeding => {
@@ -305,27 +326,4 @@ fn own_ids() -> (u32, u32) {
         nix::unistd::geteuid().as_raw(),
         nix::unistd::getegid().as_raw(),
     )
-}
-
-/// Gives the PBX's trees of a volume from elsewhere to our account. Links are changed, not followed.
-fn adopt(paths: &Paths, uid: u32, gid: u32, warnings: &mut Vec<String>) {
-    let trees = PLACES.iter().filter(|place| place.owner == Owner::Asterisk);
-    let mut pending: Vec<PathBuf> = trees.map(|tree| place(paths, tree.path)).collect();
-    let mut failures = 0;
-    while let Some(path) = pending.pop() {
-        if lchown(&path, Some(uid), Some(gid)).is_err() {
-            failures += 1;
-        }
-        if path.symlink_metadata().is_ok_and(|m| m.is_dir())
-            && let Ok(entries) = std::fs::read_dir(&path)
-        {
-            pending.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
-        }
-    }
-    if failures > 0 {
-        warnings.push(format!(
-            "{failures} files of /srv could not be given to the account `{}`; it may be unable to read them",
-            paths.pbx().name()
-        ));
-    }
 }

@@ -41,6 +41,7 @@ mod household;
 mod kill;
 mod liveness;
 mod papers;
+mod move_in;
 mod reexec;
 mod registration;
 mod sockets;

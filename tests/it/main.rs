@@ -19,6 +19,7 @@ mod hooks;
 mod log;
 mod machine;
 mod mail;
+mod migrate;
 mod notify;
 mod phone;
 mod prepare;

@@ -64,6 +64,13 @@ impl Settings {
             .map(|(_, value)| value.as_str())
     }
 
+    /// All entries in their order, keys in small letters.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     /// The value that counts where the last one does.
     pub fn last(&self, keys: &[&str]) -> Option<&str> {
         let entry = |(key, _): &&(String, String)| keys.contains(&key.as_str());
