@@ -450,7 +450,7 @@ fn a_call_in_g729_carries_speech_both_ways_over_lost_and_odd_packets() {
         .enumerate()
         .map(|(at, packet)| match at % 5 {
             0 => [packet.as_slice(), &chance.bytes(2)].concat(),
-            1 => chance.bytes(usize::try_from(at % 31).unwrap() + 1),
+            1 => chance.bytes(at % 31 + 1),
             2 => chance.bytes(300),
             _ => packet.clone(),
         })
@@ -493,7 +493,7 @@ fn a_call_in_g723_carries_speech_both_ways_over_lost_and_odd_packets() {
         .enumerate()
         .map(|(at, packet)| match at % 5 {
             0 => [packet.as_slice(), &chance.bytes(4)].concat(),
-            1 => chance.bytes(usize::try_from(at % 31).unwrap() + 1),
+            1 => chance.bytes(at % 31 + 1),
             2 => chance.bytes(300),
             _ => packet.clone(),
         })
