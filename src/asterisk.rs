@@ -4,9 +4,9 @@
 pub mod ami;
 #[cfg(feature = "services")]
 pub mod ari;
+pub mod arrange;
 #[cfg(feature = "commands")]
 pub mod codecs;
-pub mod arrange;
 pub mod conf;
 pub mod control;
 pub mod directories;

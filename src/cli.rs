@@ -10,9 +10,9 @@ pub mod health;
 pub mod logs;
 #[cfg(feature = "services")]
 pub mod mail;
+pub mod migrate;
 #[cfg(feature = "services")]
 pub mod minivm_send;
-pub mod migrate;
 pub mod output;
 pub mod phone;
 pub mod prepare;

@@ -1,7 +1,7 @@
 //! The keeper: looks after the certificate for as long as the exchange runs.
 //!
-//! One thread owns the machine and does its work; others bring it hints of changed files, signals and clients. Invariant: it
-//! does one thing at a time, and a crash at any point leaves a whole certificate in use.
+//! One thread owns the machine and does its work; others bring it hints of changed files and clients, and the first waits
+//! for signals. Invariant: it does one thing at a time, and an end at any point leaves a whole certificate in use.
 
 mod books;
 mod desk;
@@ -46,6 +46,9 @@ const AGAIN: Duration = Duration::from_millis(250);
 /// The longest sleep: the clock may be set meanwhile.
 const ROUND: Duration = Duration::from_secs(30);
 
+/// How long a handshake or a slow PBX may hold up the end.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Why it does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -85,25 +88,30 @@ pub fn run(paths: &Paths, config: &Config) -> Result<(), DaemonError> {
     std::thread::spawn(move || watch::watch(&files, &Wake::Hint, &hints, &mode));
     let asked = to.clone();
     std::thread::spawn(move || desk::serve(&desk, &asked));
+    let (ended, end) = channel();
     std::thread::spawn(move || {
-        loop {
-            signals.wait();
-            for request in signals.pending() {
-                let wake = match request {
-                    signal::Request::Stop => Wake::Stop,
-                    signal::Request::Reload => Wake::Look,
-                    signal::Request::Dump | signal::Request::ChildEnded => continue,
-                };
-                if to.send(wake).is_err() {
-                    return;
-                }
-            }
-        }
+        keeping.keep(&wakes);
+        let _ = ended.send(());
     });
     notify::send_surely("READY=1");
-    keeping.keep(&wakes);
-    notify::send("STOPPING=1");
-    Ok(())
+    loop {
+        signals.wait();
+        for request in signals.pending() {
+            match request {
+                signal::Request::Stop => {
+                    notify::send("STOPPING=1");
+                    let _ = to.send(Wake::Stop);
+                    // Whatever it does just now may be broken off.
+                    let _ = end.recv_timeout(FAREWELL);
+                    return Ok(());
+                }
+                signal::Request::Reload => {
+                    let _ = to.send(Wake::Look);
+                }
+                signal::Request::Dump | signal::Request::ChildEnded => {}
+            }
+        }
+    }
 }
 
 /// The machine and its hands.

@@ -224,7 +224,8 @@ fn an_existing_configuration_is_never_touched() {
         "rm -r /srv/var/lib/switchhook; cd /srv/etc/asterisk; \
          echo '; mine' >>extensions_local.conf; rm cdr.conf; echo '; more' >more.conf",
     );
-    let bytes = "cd /srv/etc/asterisk && md5sum * | sort";
+    // The one that Asterisk would miss is added, and nothing else.
+    let bytes = "cd /srv/etc/asterisk && md5sum * | grep -v ' cdr.conf$' | sort";
     let before = volume.shell(bytes);
     let exchange = Recipe::of("mini").volume(&volume).start();
     exchange.wait_healthy();
