@@ -46,7 +46,7 @@ fn starts_healthy_and_in_silence(target: &str, services: u8) {
 
 #[test]
 fn the_full_image_starts_healthy_and_in_silence() {
-    starts_healthy_and_in_silence("full", 5);
+    starts_healthy_and_in_silence("full", 6);
 }
 
 #[test]
