@@ -165,6 +165,7 @@ fn play(server: &Server, demo: &Demo, prompt: &[i16]) -> (f64, f64) {
 }
 
 #[test]
+#[ignore = "a machine that has other work stutters: alone by `cargo nextest run --test image --run-ignored only -E 'test(/^sound/)'`"]
 fn a_prompt_played_on_the_console_arrives_at_the_sound_server() {
     let server = Server::start();
     // It runs before there is any way to the sound.
