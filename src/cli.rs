@@ -56,6 +56,9 @@ enum Command {
     /// Print what the services say (started by PID 1)
     #[command(hide = true)]
     Logd,
+    /// Follow our address outside (started by PID 1)
+    #[command(hide = true)]
+    Natd(RootArgs),
     /// Say whether the exchange is well: exit code 0 or 1 and one line of reason
     Health(health::HealthArgs),
     /// Show the exchange and its services
@@ -171,6 +174,7 @@ pub fn run() -> ExitCode {
         Command::Init(args) => init(&args),
         Command::Prepare(args) => prepare::run(&args),
         Command::Logd => logd(),
+        Command::Natd(args) => natd(&args),
         Command::Health(args) => health::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Tree(args) => tree::run(&args),
@@ -224,6 +228,21 @@ fn logd() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let out = output::Output::new(false);
+            out.error(&error, None);
+            out.finish(output::Exit::Failed)
+        }
+    }
+}
+
+fn natd(args: &RootArgs) -> ExitCode {
+    let out = output::Output::new(false);
+    // PID 1 has refused a bad environment before it started us.
+    let Ok(config) = config::read(&environment::all()) else {
+        return out.finish(output::Exit::Configuration);
+    };
+    match crate::nat::daemon::run(&args.paths(), &config.reach) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
             out.error(&error, None);
             out.finish(output::Exit::Failed)
         }

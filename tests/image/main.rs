@@ -5,6 +5,7 @@
 // Tests run programs and wait for them; the rules for PID 1 do not hold here.
 #![allow(clippy::disallowed_methods)]
 
+mod abroad;
 mod docker;
 mod exchange;
 mod lines;
@@ -33,6 +34,7 @@ mod hooks;
 mod hostile;
 mod kill;
 mod liveness;
+mod nat;
 mod reexec;
 mod registration;
 mod sockets;

@@ -18,6 +18,7 @@ mod firewall;
 mod hooks;
 mod log;
 mod machine;
+mod nat;
 mod notify;
 mod phone;
 mod prepare;

@@ -5,25 +5,16 @@
 //! closed by a bad pair stays closed until http.conf is newer (main/http.c), so that healing begins with its time.
 //! Invariant: nothing here ends a call or a connection.
 
-use std::time::{Duration, Instant};
-
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 
-use crate::asterisk::control::{self, CtlError};
+use crate::asterisk::control::CtlError;
 use crate::asterisk::generate::includes::Includes;
+use crate::asterisk::reload::ordered;
 use crate::certs::doors::{Texts, doors};
 use crate::certs::keeper::{Door, Reload};
 use crate::config::paths::Paths;
-use crate::sys::clock;
 use crate::sys::say::{WARNING, say};
-
-/// How long it may take for one command.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the PBX may take to start before it is called down.
-const START: Duration = Duration::from_secs(60);
-/// Between two tries while another reload goes on.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// The listeners that show our certificate now.
 pub fn listeners(paths: &Paths) -> Vec<Door> {
@@ -68,7 +59,7 @@ pub fn reload(paths: &Paths, heal: bool) -> Reload {
         commands.push("module reload manager");
     }
     for command in commands {
-        match ordered(paths, command) {
+        match ordered(&paths.asterisk_control(), command) {
             Ok(()) => {}
             // PID 1 holds the console while the PBX starts.
             Err(CtlError::NotRunning(_) | CtlError::Silent { .. }) => return Reload::PbxDown,
@@ -76,29 +67,6 @@ pub fn reload(paths: &Paths, heal: bool) -> Reload {
         }
     }
     Reload::Done
-}
-
-/// Has a reload done, not only noted down: while the PBX starts it takes requests and carries them out afterwards, and
-/// its listeners meanwhile show what they have read before.
-fn ordered(paths: &Paths, command: &str) -> Result<(), CtlError> {
-    let console = paths.asterisk_control();
-    let end = Instant::now() + START;
-    loop {
-        let answer = control::run(&console, command, PATIENCE)?;
-        if !is_put_off(&answer) || Instant::now() >= end {
-            return Ok(());
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        control::run(&console, "core waitfullybooted", left)?;
-        clock::pause(PAUSE);
-    }
-}
-
-/// What the console says of a reload that it has not done (main/cli.c, handle_reload).
-fn is_put_off(answer: &str) -> bool {
-    ["request queued", "already in progress"]
-        .iter()
-        .any(|words| answer.contains(words))
 }
 
 fn touch(paths: &Paths, name: &str) {
@@ -112,23 +80,5 @@ fn touch(paths: &Paths, name: &str) {
                 "cannot touch `{path}`, so that Asterisk may not read its certificate again: {error}"
             ),
         );
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reload_that_was_put_off_is_told_from_one_that_was_done() {
-        assert!(is_put_off(
-            "Asterisk cannot reload a module yet; request queued\n"
-        ));
-        assert!(is_put_off(
-            "A module reload request is already in progress; please be patient\n"
-        ));
-        assert!(!is_put_off(
-            "Module 'res_pjsip.so' reloaded successfully.\n"
-        ));
     }
 }
