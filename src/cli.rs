@@ -4,6 +4,7 @@
 pub mod autoban;
 #[cfg(feature = "services")]
 pub mod cert;
+pub mod doctor;
 pub mod events;
 pub mod health;
 pub mod logs;
@@ -94,6 +95,8 @@ enum Command {
     Reexec(reexec::ReexecArgs),
     /// Check the units without starting anything: exit code 0, or 78 when they cannot be used
     Verify(verify::VerifyArgs),
+    /// Look for what is wrong with the set-up, and say why and what to do: exit code 0 or 1
+    Doctor(doctor::DoctorArgs),
     /// Add, list, show and remove phones
     Phone(phone::PhoneArgs),
     /// Show who is banned and why, ban and free by hand; also under the name `autoban`
@@ -190,6 +193,7 @@ pub fn run() -> ExitCode {
         Command::ReloadUnits(args) => reload_units::run(&args),
         Command::Reexec(args) => reexec::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Phone(args) => phone::run(args),
         #[cfg(feature = "services")]
         Command::Autoban(args) => autoban::run(&args),

@@ -27,6 +27,7 @@ mod calls;
 mod certs;
 mod certs_ordered;
 mod confinement;
+mod doctor;
 mod events;
 mod first_start;
 mod gabpbx;

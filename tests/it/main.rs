@@ -13,6 +13,7 @@ mod bad_input;
 mod control;
 mod definitions;
 mod docs;
+mod doctor;
 mod events;
 mod firewall;
 mod hooks;
