@@ -1,5 +1,6 @@
 //! The commands: one file per command, and `output` as the only printer.
 
+pub mod acl;
 #[cfg(feature = "services")]
 pub mod autoban;
 #[cfg(feature = "services")]
@@ -93,6 +94,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Add, list, show and remove phones
     Phone(phone::PhoneArgs),
+    /// Show, try and change Asterisk's named lists of addresses (Named ACLs)
+    Acl(acl::AclArgs),
     /// Show who is banned and why, ban and free by hand; also under the name `autoban`
     #[cfg(feature = "services")]
     Autoban(autoban::AutobanArgs),
@@ -187,6 +190,7 @@ pub fn run() -> ExitCode {
         Command::Reexec(args) => reexec::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Phone(args) => phone::run(args),
+        Command::Acl(args) => acl::run(args),
         #[cfg(feature = "services")]
         Command::Autoban(args) => autoban::run(&args),
         #[cfg(feature = "services")]

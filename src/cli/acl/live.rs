@@ -1,0 +1,283 @@
+//! Makes a running Asterisk and its parts take the lists, and proves that they did.
+//!
+//! Checked on Asterisk 22.10.1: `module reload acl` does nothing while acl.conf is unchanged, not even for rows of a database,
+//! so the file is touched first. It then tells the manager, PJSIP, IAX2, RTP and STIR/SHAKEN, which ask for their lists anew;
+//! ARI is not told, so ari.conf is touched and res_ari reloaded. What the manager and ARI took can be seen in the console;
+//! PJSIP and the others show no rules there, but take them before their next request (tests/image/acl.rs).
+//! Invariant: `Effect::Live` is said only after Asterisk itself showed the list as it is written.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::Serialize;
+
+use crate::acl::consumers::{Consumer, Kind};
+use crate::acl::list::List;
+use crate::asterisk::control::{self, CtlError};
+use crate::config::paths::Paths;
+use crate::init::control::{Reply, Request, ask};
+
+const RELOAD: &str = "module reload acl";
+const RELOAD_ARI: &str = "module reload res_ari.so";
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long a part may take to ask for its lists again; it took at most 0.2 s in our trials.
+const PATIENCE: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(10);
+const PID_1: Duration = Duration::from_secs(4);
+
+/// When a change is real.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub(super) enum Effect {
+    /// Asterisk has it.
+    Live { consumers: Vec<Taken> },
+    /// Asterisk does not run, and will have it when it does.
+    NextStart,
+    /// Nothing was changed.
+    DryRun,
+    /// It is written, and Asterisk has not shown it.
+    Unproved { reason: String },
+}
+
+/// What became of it at one consumer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Taken {
+    pub kind: Kind,
+    pub name: String,
+    #[serde(skip)]
+    pub words: String,
+    /// It shows the new rules itself.
+    pub proven: bool,
+    /// What the change does not touch.
+    pub goes_on: &'static str,
+}
+
+/// A list as Asterisk shall show it; `None`: it shall be gone.
+pub(super) type Wanted<'a> = (&'a str, Option<&'a List>);
+
+/// Reloads and looks.
+pub(super) fn apply(paths: &Paths, wanted: &[Wanted<'_>], consumers: &[&Consumer]) -> Effect {
+    let console = Console {
+        socket: &paths.asterisk_control(),
+    };
+    let home = paths.asterisk_config();
+    if let Err(error) = touch(&home.join(crate::acl::FILE)) {
+        let reason = format!("cannot touch `{}/acl.conf`: {error}", home.display());
+        return Effect::Unproved { reason };
+    }
+    match console.apply(&home, wanted, consumers) {
+        Ok(mut taken) => {
+            for consumer in &mut taken {
+                if matches!(consumer.kind, Kind::AutobanBlack | Kind::AutobanWhite) {
+                    let service = "autoban".to_owned();
+                    let order = Request::Reload { service };
+                    let reply = ask(&paths.control_socket(), &order, PID_1);
+                    consumer.proven =
+                        matches!(reply, Ok(reply) if !matches!(reply, Reply::Refused { .. }));
+                }
+            }
+            Effect::Live { consumers: taken }
+        }
+        Err(Trouble::Console(CtlError::NotRunning(_))) => Effect::NextStart,
+        Err(Trouble::Console(error)) => Effect::Unproved {
+            reason: describe(&error),
+        },
+        Err(Trouble::Differs(reason)) => Effect::Unproved { reason },
+    }
+}
+
+/// Gives a file the time of now, which is another one at each call: Asterisk compares nanoseconds.
+fn touch(path: &Path) -> std::io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    let before = file.metadata()?.modified()?;
+    let now = SystemTime::now();
+    let later = before + Duration::from_micros(1);
+    // A file of the future stays one: it is only moved on.
+    file.set_modified(if now > before { now } else { later })
+}
+
+enum Trouble {
+    Console(CtlError),
+    Differs(String),
+}
+
+impl From<CtlError> for Trouble {
+    fn from(error: CtlError) -> Trouble {
+        Trouble::Console(error)
+    }
+}
+
+struct Console<'a> {
+    socket: &'a Path,
+}
+
+impl Console<'_> {
+    fn ask(&self, command: &str) -> Result<String, CtlError> {
+        control::run(self.socket, command, ANSWER)
+    }
+
+    fn apply(
+        &self,
+        home: &Path,
+        wanted: &[Wanted<'_>],
+        consumers: &[&Consumer],
+    ) -> Result<Vec<Taken>, Trouble> {
+        let answer = self.ask(RELOAD)?;
+        for (name, list) in wanted {
+            self.until(&format!("acl show {}", quoted(name)), |shown| {
+                rules_of(shown, name) == list.map(List::shown)
+            })
+            .map_err(|error| match error {
+                Trouble::Differs(_) => Trouble::Differs(format!(
+                    "it answered \"{}\", but shows `{name}` otherwise",
+                    first_line(&answer)
+                )),
+                other => other,
+            })?;
+        }
+        if consumers.iter().any(|consumer| consumer.kind == Kind::Ari) {
+            // Without the touch it would not read it.
+            touch(&home.join("ari.conf")).ok();
+            self.ask(RELOAD_ARI)?;
+        }
+        let mut taken = Vec::new();
+        for consumer in consumers {
+            let command = match consumer.kind {
+                Kind::Manager => Some(format!("manager show user {}", quoted(&consumer.name))),
+                Kind::Ari => Some(format!("ari show user {}", quoted(&consumer.name))),
+                _ => None,
+            };
+            if let Some(command) = &command {
+                let used = wanted.iter().filter(|(name, _)| consumer.uses(name));
+                for (name, list) in used {
+                    let list = list.map(List::shown).unwrap_or_default();
+                    self.until(command, |shown| {
+                        // Where there is no such user, nobody has to take anything.
+                        !shown.contains("ACL: ")
+                            || rules_of(shown, name).unwrap_or_default() == list
+                    })
+                    .map_err(|error| match error {
+                        Trouble::Differs(_) => Trouble::Differs(format!(
+                            "{} has not taken `{name}` within {} s",
+                            consumer.words(),
+                            PATIENCE.as_secs()
+                        )),
+                        other => other,
+                    })?;
+                }
+            }
+            taken.push(Taken {
+                kind: consumer.kind,
+                name: consumer.name.clone(),
+                words: consumer.words(),
+                proven: command.is_some(),
+                goes_on: consumer.kind.goes_on(),
+            });
+        }
+        Ok(taken)
+    }
+
+    /// Asks until the answer is as wanted.
+    fn until(&self, command: &str, is_so: impl Fn(&str) -> bool) -> Result<(), Trouble> {
+        let started = Instant::now();
+        loop {
+            let shown = self.ask(command)?;
+            if is_so(&shown) {
+                return Ok(());
+            }
+            if started.elapsed() > PATIENCE {
+                return Err(Trouble::Differs(String::new()));
+            }
+            crate::sys::clock::pause(PAUSE);
+        }
+    }
+}
+
+/// Whether Asterisk shows a list as it is written; `None` where it does not run.
+pub(super) fn in_force(paths: &Paths, list: &List) -> Option<bool> {
+    let socket = paths.asterisk_control();
+    let console = Console { socket: &socket };
+    let command = format!("acl show {}", quoted(&list.name));
+    let shown = console.ask(&command).ok()?;
+    Some(rules_of(&shown, &list.name).as_ref() == Some(&list.shown()))
+}
+
+/// A name as one word of the console.
+fn quoted(name: &str) -> String {
+    match name.contains(' ') {
+        true => format!("\"{name}\""),
+        false => name.to_owned(),
+    }
+}
+
+fn first_line(answer: &str) -> &str {
+    let mut lines = answer.lines().map(str::trim);
+    lines.find(|line| !line.is_empty()).unwrap_or("nothing")
+}
+
+/// The rules that a listing has for a list, without their numbers; `None` where it does not have the list.
+///
+/// `  0:  deny - 0.0.0.0/0.0.0.0` below `ACL: name` or `ACL: name (realtime)` (`ast_acl_output`, main/acl.c).
+fn rules_of(shown: &str, name: &str) -> Option<Vec<String>> {
+    let is_head = |line: &str| {
+        let of = line.trim_start().strip_prefix("ACL: ");
+        of.is_some_and(|of| of == name || of.strip_suffix(" (realtime)") == Some(name))
+    };
+    let mut lines = shown.lines().map(str::trim_end);
+    lines.find(|line| is_head(line))?;
+    let rules = lines
+        .skip_while(|line| line.starts_with("---"))
+        .map_while(|line| line.trim_start().split_once(": "))
+        .take_while(|(number, _)| number.bytes().all(|byte| byte.is_ascii_digit()));
+    Some(
+        rules
+            .map(|(_, rule)| rule.trim_start().to_owned())
+            .collect(),
+    )
+}
+
+fn describe(error: &CtlError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USER: &str = "               ACL: yes\n         Variables: \nACL: t1\n---------------\n  0:  deny - 0.0.0.0/0.0.0.0\n  1: allow - ::/::\nACL: t2 (realtime)\n-----\nACL: t3\n----\n  0: allow - 10.0.0.1/255.255.255.255\n";
+
+    #[test]
+    fn a_listing_is_read_by_its_heads() {
+        let rules = |name| rules_of(USER, name);
+        assert_eq!(
+            rules("t1"),
+            Some(vec![
+                "deny - 0.0.0.0/0.0.0.0".to_owned(),
+                "allow - ::/::".to_owned()
+            ])
+        );
+        assert_eq!(rules("t2"), Some(vec![]));
+        assert_eq!(
+            rules("t3"),
+            Some(vec!["allow - 10.0.0.1/255.255.255.255".to_owned()])
+        );
+        assert_eq!(rules("t"), None);
+        assert_eq!(rules_of("\nCould not find ACL named 'x'\n", "x"), None);
+    }
+
+    #[test]
+    fn each_touch_is_later() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut last = SystemTime::UNIX_EPOCH;
+        for _ in 0..100 {
+            touch(file.path()).unwrap();
+            let now = file.as_file().metadata().unwrap().modified().unwrap();
+            assert!(now > last);
+            last = now;
+        }
+    }
+}
