@@ -181,9 +181,9 @@ fn run<'a>(
     world.safe_to_reload()?;
     let known = find(&world, job.name)?;
     if let (true, Some(list)) = (job.new, &known) {
-        let count = list.rules.len();
+        let count = many(list.rules.len());
         return Err(AclError::Refused {
-            problem: format!("there is a list `{}` already, with {count} rules", job.name),
+            problem: format!("there is a list `{}` already, with {count}", job.name),
             hint: "without `--new` the rule is added to it".to_owned(),
         });
     }
@@ -383,10 +383,16 @@ fn tell(
         let (name, count) = (job.name, now.map_or(0, |list| list.rules.len()));
         let mut text = match &job.change {
             Change::Add { sense, rule, .. } => {
-                format!("{would}added to {name}: {sense} {rule}; it has {count} rules\n")
+                format!(
+                    "{would}added to {name}: {sense} {rule}; it has {}\n",
+                    many(count)
+                )
             }
             Change::Remove { number } => {
-                format!("{would}removed from {name}: rule {number}; it has {count} rules\n")
+                format!(
+                    "{would}removed from {name}: rule {number}; it has {}\n",
+                    many(count)
+                )
             }
             Change::RemoveList => format!("{would}removed {name}\n"),
         };
@@ -403,6 +409,13 @@ fn tell(
         );
     }
     Ok(exit)
+}
+
+fn many(rules: usize) -> String {
+    match rules {
+        1 => "1 rule".to_owned(),
+        rules => format!("{rules} rules"),
+    }
 }
 
 fn exit_of(effect: &Effect) -> Exit {
