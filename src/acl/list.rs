@@ -231,6 +231,19 @@ pub fn of_rows(table: &str, name: &str, rows: &[Row]) -> Result<Option<List>, Mi
     }))
 }
 
+/// A rule as Asterisk's `acl show` prints it, without its number, in the spelling of [`List::shown`]: the C library writes
+/// `::a00:1` as `::10.0.0.1`.
+#[must_use]
+pub fn respelt(shown: &str) -> String {
+    let parsed = || {
+        let (sense, rest) = shown.split_once(" - ")?;
+        let (address, mask) = rest.split_once('/')?;
+        let (address, mask): (IpAddr, IpAddr) = (address.parse().ok()?, mask.parse().ok()?);
+        Some(format!("{} - {address}/{mask}", sense.trim()))
+    };
+    parsed().unwrap_or_else(|| shown.trim().to_owned())
+}
+
 /// The names of a comma list, as consumers give it.
 pub fn names(list: &str) -> impl Iterator<Item = &str> {
     list.split(',')
@@ -281,6 +294,15 @@ mod tests {
                 "allow - 10.0.0.1/255.255.255.255",
                 "allow - 10.0.0.2/255.255.255.255"
             ]
+        );
+    }
+
+    #[test]
+    fn what_asterisk_prints_is_compared_as_addresses() {
+        assert_eq!(respelt(" deny - ::10.0.0.1/::"), "deny - ::a00:1/::");
+        assert_eq!(
+            respelt("allow - 10.0.0.0/255.0.0.0"),
+            "allow - 10.0.0.0/255.0.0.0"
         );
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 
 use crate::acl::consumers::{Consumer, Kind};
-use crate::acl::list::List;
+use crate::acl::list::{List, respelt};
 use crate::asterisk::control::{self, CtlError};
 use crate::config::paths::Paths;
 use crate::init::control::{Reply, Request, ask};
@@ -230,11 +230,7 @@ fn rules_of(shown: &str, name: &str) -> Option<Vec<String>> {
         .skip_while(|line| line.starts_with("---"))
         .map_while(|line| line.trim_start().split_once(": "))
         .take_while(|(number, _)| number.bytes().all(|byte| byte.is_ascii_digit()));
-    Some(
-        rules
-            .map(|(_, rule)| rule.trim_start().to_owned())
-            .collect(),
-    )
+    Some(rules.map(|(_, rule)| respelt(rule)).collect())
 }
 
 fn describe(error: &CtlError) -> String {

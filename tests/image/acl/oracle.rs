@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use switchhook::acl::list::{List, Row, of_file, of_rows};
+use switchhook::acl::list::{List, Row, of_file, of_rows, respelt};
 use switchhook::acl::rule::Sense;
 use switchhook::asterisk::conf::Document;
 
@@ -269,10 +269,7 @@ fn all_shown(house: &House, names: &[&String]) -> HashMap<String, Vec<String>> {
                 found.insert(name.clone(), Vec::new());
                 current = Some(name);
             } else if let (Some(name), Some((_, rule))) = (&current, line.split_once(": ")) {
-                found
-                    .get_mut(name)
-                    .unwrap()
-                    .push(rule.trim_start().to_owned());
+                found.get_mut(name).unwrap().push(respelt(rule));
             }
         }
     }
