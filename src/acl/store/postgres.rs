@@ -143,6 +143,7 @@ impl Postgres {
             "25006" => "that server is a copy which takes no changes: name the first one",
             "57P01" | "57P02" | "57P03" => "wait until PostgreSQL runs again",
             "55P03" | "57014" => "somebody holds the table; wait for that, or end it",
+            "22001" => "write two rules in its place, or let that column be wider",
             "53100" => "free some space on the server",
             code if code.starts_with("23") => "the table forbids such a row",
             _ => "see PostgreSQL's log",
