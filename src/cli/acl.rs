@@ -236,21 +236,25 @@ impl World {
         }
     }
 
-    /// Whether a reload leaves nobody out who is let in now: a list that Asterisk does not find keeps everybody out.
-    fn safe_to_reload(&self) -> Result<(), AclError> {
+    /// The lists of the database that are in use, when a reload leaves nobody out who is let in now: a list that Asterisk
+    /// does not find keeps everybody out.
+    fn safe_to_reload(&self) -> Result<Vec<List>, AclError> {
         self.sound()?;
         let wanted = self.wanted_of_database();
         if wanted.is_empty() || matches!(self.mapping, Ok(None)) {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let Some((_, mistakes)) = self.of_database()? else {
-            return Ok(());
+        let Some((lists, mistakes)) = self.of_database()? else {
+            return Ok(Vec::new());
         };
         let in_use = |mistake: &&Mistake| wanted.contains(&mistake.list.as_str());
-        match mistakes.iter().find(in_use) {
-            Some(mistake) => Err(AclError::Mistake(mistake.clone())),
-            None => Ok(()),
+        if let Some(mistake) = mistakes.iter().find(in_use) {
+            return Err(AclError::Mistake(mistake.clone()));
         }
+        let lists = lists.into_iter();
+        Ok(lists
+            .filter(|list| wanted.contains(&list.name.as_str()))
+            .collect())
     }
 }
 

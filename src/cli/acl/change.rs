@@ -212,7 +212,8 @@ fn run<'a>(
         true => Effect::DryRun,
         false => {
             let consumers: Vec<&Consumer> = world.users(job.name).collect();
-            live::apply(paths, &[(job.name, now.as_ref())], &consumers)
+            let needed = world.safe_to_reload()?;
+            live::apply(paths, &needed, &[(job.name, now.as_ref())], &consumers)
         }
     };
     tell(output, &job, store, now.as_ref(), effect)
@@ -460,7 +461,7 @@ pub(super) fn reload(paths: &Paths, output: &Output) -> Result<Exit, AclError> {
     let path = paths.asterisk_config().join(crate::acl::FILE);
     let _lock = lock(paths, &path)?;
     let world = World::look(paths);
-    world.safe_to_reload()?;
+    let needed = world.safe_to_reload()?;
     let kept = match world.of_database() {
         Ok(kept) => kept.unwrap_or_default().0,
         // Nobody in force is held to it, or it would have been refused above.
@@ -478,7 +479,7 @@ pub(super) fn reload(paths: &Paths, output: &Output) -> Result<Exit, AclError> {
         .map(|list| (list.name.as_str(), Some(*list)))
         .collect();
     let consumers: Vec<&Consumer> = world.consumers.iter().collect();
-    let effect = live::apply(paths, &wanted, &consumers);
+    let effect = live::apply(paths, &needed, &wanted, &consumers);
     let exit = exit_of(&effect);
     if let Effect::Unproved { reason } = &effect {
         output.problem(

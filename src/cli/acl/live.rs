@@ -4,7 +4,10 @@
 //! so the file is touched first. It then tells the manager, PJSIP, IAX2, RTP and STIR/SHAKEN, which ask for their lists anew;
 //! ARI is not told, so ari.conf is touched and res_ari reloaded. What the manager and ARI took can be seen in the console;
 //! PJSIP and the others show no rules there, but take them before their next request (tests/image/acl.rs).
-//! Invariant: `Effect::Live` is said only after Asterisk itself showed the list as it is written.
+//! `acl show` asks a database at once, without a reload; so it tells before one whether Asterisk can read the lists in use. After a
+//! restart of PostgreSQL its first question fails, and whoever asked it in a reload would be closed to everybody.
+//! Invariants: `Effect::Live` is said only after Asterisk itself showed the list as it is written; no reload is asked for while
+//! Asterisk does not show a list of the database that is in use.
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -56,12 +59,26 @@ pub(super) struct Taken {
 /// A list as Asterisk shall show it; `None`: it shall be gone.
 pub(super) type Wanted<'a> = (&'a str, Option<&'a List>);
 
-/// Reloads and looks.
-pub(super) fn apply(paths: &Paths, wanted: &[Wanted<'_>], consumers: &[&Consumer]) -> Effect {
+/// Reloads and looks. `needed` are the lists of the database that are in use.
+pub(super) fn apply(
+    paths: &Paths,
+    needed: &[List],
+    wanted: &[Wanted<'_>],
+    consumers: &[&Consumer],
+) -> Effect {
     let console = Console {
         socket: &paths.asterisk_control(),
     };
     let home = paths.asterisk_config();
+    match console.can_read(needed) {
+        Err(Trouble::Console(CtlError::NotRunning(_))) => return Effect::NextStart,
+        Err(Trouble::Console(error)) => {
+            let reason = describe(&error);
+            return Effect::Unproved { reason };
+        }
+        Err(Trouble::Differs(reason)) => return Effect::Unproved { reason },
+        Ok(()) => {}
+    }
     if let Err(error) = touch(&home.join(crate::acl::FILE)) {
         let reason = format!("cannot touch `{}/acl.conf`: {error}", home.display());
         return Effect::Unproved { reason };
@@ -115,6 +132,23 @@ struct Console<'a> {
 impl Console<'_> {
     fn ask(&self, command: &str) -> Result<String, CtlError> {
         control::run(self.socket, command, ANSWER)
+    }
+
+    /// Whether Asterisk reads these from its database.
+    fn can_read(&self, needed: &[List]) -> Result<(), Trouble> {
+        for list in needed {
+            let name = &list.name;
+            let shown = self.until(&format!("acl show {}", quoted(name)), |shown| {
+                rules_of(shown, name).as_ref() == Some(&list.shown())
+            });
+            if let Err(Trouble::Differs(_)) = shown {
+                return Err(Trouble::Differs(format!(
+                    "it does not read `{name}` from the database, so nothing was reloaded and it keeps the lists that it has"
+                )));
+            }
+            shown?;
+        }
+        Ok(())
     }
 
     fn apply(
