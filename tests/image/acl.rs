@@ -41,6 +41,35 @@ fn a_rule_of_postgresql_keeps_out_and_lets_in_under_writers() {
     comes_and_goes(&House::start_in(&Kept::Postgres(&server), network));
 }
 
+#[test]
+fn one_list_serves_asterisk_and_the_kernel() {
+    let script = "sed -i 's/^enabled = yes/enabled = yes\\nblacklist_acl = unwanted/' /srv/etc/asterisk/autoban.conf";
+    let network = crate::docker::Network::new();
+    let house = House::prepared(&Kept::File, network, script, |recipe| recipe);
+    let is_dropped = |address: &str| house.exchange.exec(&["autoban", "why", address]).code == 0;
+    house.begin("unwanted", "deny", "198.51.100.0/24");
+    let told = house.acl(0, &["add", "unwanted", "permit", "198.51.100.7"]);
+    assert!(told.contains("AutoBan's black list has it"), "{told}");
+    crate::lines::until("the kernel's list", || {
+        let (dropped, spared) = (is_dropped("198.51.100.8"), is_dropped("198.51.100.7"));
+        match dropped && !spared {
+            true => Ok(()),
+            false => Err(format!("{dropped} {spared}")),
+        }
+    });
+    let table = house.exchange.shell("nft list ruleset");
+    assert!(
+        table.contains("198.51.100.8") && table.contains("198.51.100.0"),
+        "{table}"
+    );
+    // What means everybody is no black list.
+    house.acl(0, &["add", "unwanted", "deny", "0.0.0.0/0"]);
+    house
+        .exchange
+        .log
+        .wait_for("the list [unwanted] denies everybody");
+}
+
 fn comes_and_goes(house: &House) {
     let place = house.begin("house", "permit", "127.0.0.0/8");
     house.begin("crowd", "permit", "127.0.0.0/8");
