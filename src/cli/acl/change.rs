@@ -258,9 +258,10 @@ fn change_file(world: &World, job: &Job<'_>, known: Option<&List>) -> Result<(),
     let rule = number.and_then(|number| known?.rules.get(number.checked_sub(1)?));
     let (path, line) = match rule.map(|rule| &rule.origin) {
         Some(Origin::File { file, line, .. }) => (PathBuf::from(file), Some(*line)),
-        _ => (home_of(world, job.name)?, None),
+        _ => (home_of(world, known, job.name)?, None),
     };
-    let document = Document::parse(&file::read_text(&path)?);
+    let before = file::read_text(&path)?;
+    let document = Document::parse(&before);
     let edited = match (&job.change, known) {
         (Change::Add { sense, rule, .. }, None) => plan::create(&document, job.name, *sense, rule),
         (change, _) => plan::edit(&document, job.name, change, line),
@@ -279,11 +280,42 @@ fn change_file(world: &World, job: &Job<'_>, known: Option<&List>) -> Result<(),
         new_file_mode: NEW_FILE_MODE,
     };
     let text = edited.to_string();
-    Ok(file::write_atomic(&path, text.as_bytes(), owner)?)
+    file::write_atomic(&path, text.as_bytes(), owner)?;
+    // Files that include each other can put a line elsewhere than it looks.
+    let now = World::look(&world.paths);
+    let wanted = sketched(known.cloned(), job);
+    let is_so = now.of_file(job.name).map(written) == wanted.as_ref().map(written);
+    if is_so && now.file.mistakes.is_empty() {
+        return Ok(());
+    }
+    file::write_atomic(&path, before.as_bytes(), owner)?;
+    Err(AclError::Refused {
+        problem: format!(
+            "the list `{}` is spread over files, so that the change would mean something else",
+            job.name
+        ),
+        hint: "edit the files by hand, then `switchhook acl reload`".to_owned(),
+    })
+}
+
+/// The rules as they are written, in order.
+fn written(list: &List) -> Vec<(Sense, &str)> {
+    let rules = list.rules.iter();
+    rules.map(|rule| (rule.sense, rule.text.as_str())).collect()
 }
 
 /// The file in which a list goes on last; acl.conf for a new one.
-fn home_of(world: &World, name: &str) -> Result<PathBuf, AclError> {
+fn home_of(world: &World, known: Option<&List>, name: &str) -> Result<PathBuf, AclError> {
+    let last = known.and_then(|list| list.rules.last());
+    if let Some(Origin::File {
+        file,
+        inherited: false,
+        ..
+    }) = last.map(|rule| &rule.origin)
+        && !PathBuf::from(file).starts_with(world.paths.runtime())
+    {
+        return Ok(PathBuf::from(file));
+    }
     let mut home = world.path();
     for path in &world.file.files {
         // What the daemon writes is nobody else's.
