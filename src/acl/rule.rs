@@ -232,7 +232,6 @@ fn scanned(text: &str) -> Option<i32> {
             .saturating_add(i64::from(digit - b'0'))
     });
     // C keeps the lower half of what strtol(3) gives.
-    #[allow(clippy::cast_possible_truncation)]
     Some(if is_negative { -size } else { size } as i32)
 }
 

@@ -318,6 +318,13 @@ fn rows_keep_their_order() {
         house.rules("kept"),
         ["deny ::/0", "permit 10.1.0.0/16", "permit 10.0.0.0/8"]
     );
+    // The last row is the list.
+    house.expect(0, &["add", "one", "deny", "::/0", "--new", "--database"]);
+    house.write("manager.conf", "[me]\nacl = one\n");
+    let (_, err) = house.expect(1, &["remove", "one", "deny", "::/0"]);
+    assert!(err.contains("uses `one`"), "{err}");
+    house.write("manager.conf", "");
+    house.expect(0, &["remove", "one", "deny", "::/0"]);
     let listed = house.json(&["list", "--json"]);
     assert_eq!(listed["lists"][2]["store"], "database");
     house.expect(0, &["remove", "kept", "--list"]);

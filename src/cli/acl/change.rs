@@ -157,7 +157,7 @@ fn in_use(world: &World, name: &str) -> Result<(), AclError> {
         problem: format!(
             "{words} uses `{name}` ({file}:{line}), and a list that is not there keeps everybody out"
         ),
-        hint: "take it out there first, and reload that part".to_owned(),
+        hint: "take it out there first, and reload that part; or add a rule that lets in whom it shall".to_owned(),
     })
 }
 
@@ -190,6 +190,11 @@ fn run<'a>(
     let store = match &known {
         Some(list) => {
             plan::check(list, &job.change).map_err(AclError::No)?;
+            // Without rows there is no list.
+            let is_last = matches!(job.change, Change::Remove { .. }) && list.rules.len() == 1;
+            if is_last && list.store == Store::Database {
+                in_use(&world, job.name)?;
+            }
             list.store
         }
         None if job.new && job.database => Store::Database,
