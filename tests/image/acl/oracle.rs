@@ -194,9 +194,9 @@ fn ten_thousand_verdicts_are_asterisks() {
                 .iter()
                 .any(|name| lists[name].decide(from).sense == Sense::Deny);
             let socket = sockets.entry(from).or_insert_with(|| {
+                // What a loopback address answers goes to no other address.
                 let to = match from {
-                    IpAddr::V4(_) => "127.0.0.1:5060".to_owned(),
-                    // What ::1 answers goes to no other address.
+                    IpAddr::V4(_) => format!("{}:5060", house.exchange.address4()),
                     IpAddr::V6(_) => format!("[{}]:5060", house.exchange.address6()),
                 };
                 house
