@@ -144,6 +144,9 @@ impl AclError {
     }
 }
 
+/// The lists of a database, and what keeps others of it from being one.
+type Kept = (Vec<List>, Vec<Mistake>);
+
 /// Everything that there is to know before anything is done.
 struct World {
     paths: Paths,
@@ -209,7 +212,7 @@ impl World {
 
     /// All lists of the database; those with a mistake are left out and told beside them.
     #[cfg(feature = "services")]
-    fn of_database(&self) -> Result<Option<(Vec<List>, Vec<Mistake>)>, AclError> {
+    fn of_database(&self) -> Result<Option<Kept>, AclError> {
         let Some(mut table) = self.table(false)? else {
             return Ok(None);
         };
@@ -225,7 +228,7 @@ impl World {
 
     /// This program speaks no database.
     #[cfg(not(feature = "services"))]
-    fn of_database(&self) -> Result<Option<(Vec<List>, Vec<Mistake>)>, AclError> {
+    fn of_database(&self) -> Result<Option<Kept>, AclError> {
         match &self.mapping {
             Ok(None) => Ok(None),
             Ok(Some(_)) => Err(AclError::Refused {

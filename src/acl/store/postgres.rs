@@ -106,9 +106,10 @@ impl Postgres {
                     proof = Some(second);
                 }
                 Message::SaslFinal(answer) => {
-                    if !proof.take().is_some_and(|proof| proof.is_proven(&answer)) {
-                        return Err(self.failed("it does not know the password itself"));
-                    }
+                    let proven = proof.take().is_some_and(|proof| proof.is_proven(&answer));
+                    proven
+                        .then_some(())
+                        .ok_or_else(|| self.failed("it does not know the password itself"))?;
                 }
                 // A server that skips its proof is none that knows the password.
                 Message::LoggedIn if proof.is_some() => {

@@ -148,7 +148,10 @@ fn open(
 mod tests {
     use super::*;
 
-    fn full(text: &str) -> Vec<(String, Vec<(String, usize, bool)>)> {
+    /// Names, and of each entry value, line and whether it is inherited.
+    type Found = Vec<(String, Vec<(String, usize, bool)>)>;
+
+    fn full(text: &str) -> Found {
         let sections = Document::parse(text).full_sections();
         let objects = sections.into_iter().filter(|section| !section.template);
         objects

@@ -3,7 +3,7 @@
 //! Invariant: all of it is done under one lock, that of acl.conf, also for a database: writers at once lose no rule, and each
 //! proves its own change before the next one begins.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -161,10 +161,10 @@ fn in_use(world: &World, name: &str) -> Result<(), AclError> {
     })
 }
 
-fn lock(paths: &Paths, path: &PathBuf) -> Result<Lock, AclError> {
+fn lock(paths: &Paths, path: &Path) -> Result<Lock, AclError> {
     // Before the lock, which makes a file: it must not make one where no configuration is.
     if !paths.asterisk_config().is_dir() || !path.exists() {
-        return Err(AclError::NoFile(path.clone()));
+        return Err(AclError::NoFile(path.to_owned()));
     }
     Ok(file::lock_beside(path, LOCK_PATIENCE)?)
 }
