@@ -86,6 +86,9 @@ impl PlanError {
             Self::Joined { .. } => "edit it in the file itself".into(),
             Self::Generated { .. } => "`autoban del ADDRESS` frees who is banned".into(),
             Self::Broken { .. } => "mend that line first".into(),
+            Self::Edit(EditError::NoEntry { .. }) => {
+                "it stands above any header of an included file: edit that file by hand".into()
+            }
             Self::Edit(_) => {
                 "a block comment (`;--` ... `--;`) stands in the way; edit the file by hand".into()
             }

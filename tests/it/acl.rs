@@ -177,15 +177,32 @@ fn rules_come_and_go_and_every_other_byte_stays() {
 #[test]
 fn a_list_that_goes_on_in_another_file_is_changed_there() {
     let house = House::new();
-    house.write(
-        "more.conf",
-        "permit = 172.16.0.0/12\n[far]\ndeny = 10.0.0.1\n",
-    );
+    let text = "permit = 172.16.0.0/12\n[far]\ndeny = 10.0.0.1\n[home](+)\npermit=::1\n";
+    house.write("more.conf", text);
+    let more = || fs::read_to_string(house.file("more.conf")).unwrap();
     house.expect(0, &["add", "far", "deny", "10.0.0.2"]);
-    house.expect(0, &["remove", "home", "permit", "172.16.0.0/12"]);
+    let with = text.replace("10.0.0.1\n", "10.0.0.1\ndeny = 10.0.0.2\n");
+    assert_eq!(more(), with);
+    house.expect(0, &["add", "home", "deny", "10.0.0.2"]);
+    house.expect(0, &["remove", "home", "permit", "::1"]);
+    assert_eq!(more(), with.replace("permit=::1", "deny = 10.0.0.2"));
     assert_eq!(house.text(), ACL);
-    let more = fs::read_to_string(house.file("more.conf")).unwrap();
-    assert_eq!(more, "[far]\ndeny = 10.0.0.1\ndeny = 10.0.0.2\n");
+    assert_eq!(
+        house.rules("home")[2..],
+        [
+            "permit 192.168.0.0/16",
+            "permit 172.16.0.0/12",
+            "deny 10.0.0.2"
+        ]
+    );
+    let (_, err) = house.expect(78, &["remove", "home", "permit", "172.16.0.0/12"]);
+    assert!(err.contains("above any header"), "{err}");
+    // The last rule decides: a new one goes behind it, in whichever file that is.
+    let spread = ACL.replace("more.conf\n", "more.conf\npermit = 10.9.9.9\n");
+    house.write("acl.conf", &spread);
+    house.expect(0, &["add", "home", "deny", "10.9.0.0/16"]);
+    let wanted = "permit = 10.9.9.9\ndeny = 10.9.0.0/16\n";
+    assert!(house.text().contains(wanted), "{}", house.text());
 }
 
 #[test]
