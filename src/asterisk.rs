@@ -8,3 +8,5 @@ pub mod conf;
 pub mod control;
 pub mod generate;
 pub mod listeners;
+#[cfg(feature = "commands")]
+pub mod reload;

@@ -24,6 +24,8 @@ pub mod keeper;
 #[cfg(feature = "services")]
 pub mod key;
 #[cfg(feature = "services")]
+pub mod metrics;
+#[cfg(feature = "services")]
 pub mod names;
 #[cfg(feature = "services")]
 pub mod pair;

@@ -8,6 +8,10 @@ pub mod cert;
 pub mod events;
 pub mod health;
 pub mod logs;
+#[cfg(feature = "services")]
+pub mod mail;
+#[cfg(feature = "services")]
+pub mod minivm_send;
 pub mod output;
 pub mod phone;
 pub mod prepare;
@@ -109,6 +113,12 @@ enum Command {
     /// List, show, send and erase text messages, and test a carrier's webhook
     #[cfg(feature = "services")]
     Sms(sms::SmsArgs),
+    /// Hand a mail in for a mail server, as sendmail does; also under the name `minivm-send`
+    #[cfg(feature = "services")]
+    MinivmSend(minivm_send::SendArgs),
+    /// List, show, retry and remove mails that are not sent yet
+    #[cfg(feature = "services")]
+    Mail(mail::MailArgs),
     /// Print the reference of the environment variables, in Markdown
     #[command(hide = true)]
     Variables,
@@ -160,6 +170,8 @@ pub fn run() -> ExitCode {
         Some("autoban") => return autoban::run_alone(std::env::args_os()),
         #[cfg(feature = "services")]
         Some("websms") => return websms::run_alone(std::env::args_os()),
+        #[cfg(feature = "services")]
+        Some("minivm-send") => return minivm_send::run_alone(std::env::args_os()),
         _ => {}
     }
     let cli = match Cli::try_parse() {
@@ -199,6 +211,10 @@ pub fn run() -> ExitCode {
         Command::Websms(args) => websms::run(&args),
         #[cfg(feature = "services")]
         Command::Sms(args) => sms::run(&args),
+        #[cfg(feature = "services")]
+        Command::MinivmSend(args) => minivm_send::run(&args),
+        #[cfg(feature = "services")]
+        Command::Mail(args) => mail::run(&args),
         Command::Variables => {
             output::Output::new(false).text(&registry::markdown());
             ExitCode::SUCCESS

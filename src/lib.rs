@@ -1,7 +1,7 @@
 //! Switchhook, a telephone exchange in one container.
 //!
 //! Arrows between the rooms point down only. The pure rooms (`acl` but `store`, `units`, `config`, `health`, `phone`,
-//! `asterisk::{ami, conf}`, all of `websms` but `spool` and `daemon`, `web::{address, retry_after}`, all of `autoban` but `firewall` and `daemon`, `certs::acme::{leaf, names, schedule, settings, trouble}`, `seed::plan`, `init::{service, order, events, flood, hooks,
+//! `asterisk::{ami, conf}`, all of `websms` but `spool` and `daemon`, all of `mail` but `queue`, `send` and `daemon`, `web::{address, retry_after}`, all of `autoban` but `firewall` and `daemon`, `certs::acme::{leaf, names, schedule, settings, trouble}`, `seed::plan`, `init::{service, order, events, flood, hooks,
 //! shutdown}`, `logd::{syslog, asterisk_line, lines, fold,
 //! queue, ring, query, style}`) import nothing
 //! but each other.
@@ -30,6 +30,8 @@ pub mod config;
 pub mod health;
 pub mod init;
 pub mod logd;
+#[cfg(feature = "services")]
+pub mod mail;
 #[cfg(feature = "commands")]
 pub mod phone;
 #[cfg(feature = "commands")]

@@ -42,7 +42,7 @@ use watch::Mode;
 /// After the first hint so long is waited for more: a store is written in pieces.
 const SETTLE: Duration = Duration::from_millis(200);
 /// After an incomplete read.
-const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(250);
 /// The longest sleep: the clock may be set meanwhile.
 const ROUND: Duration = Duration::from_secs(30);
 

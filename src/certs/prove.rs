@@ -17,12 +17,19 @@ use rustls::{
 
 use super::keeper::{Door, Outcome, Proof};
 use super::pair::{Algorithm, hex};
+use crate::sys::clock;
 
 /// For all listeners together.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Asks each listener what it shows; where both algorithms are served, a client of each kind asks.
-pub fn prove(doors: &[Door], algorithms: &[Algorithm], name: &str) -> Vec<Proof> {
+/// A listener that has shown something before is asked so often again when it shows nothing: one that is being opened
+/// anew resets whom it has not let in yet.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(30);
+
+/// Asks each listener what it shows; where both algorithms are served, a client of each kind asks. `before`: what they
+/// showed last.
+pub fn prove(doors: &[Door], algorithms: &[Algorithm], name: &str, before: &[Proof]) -> Vec<Proof> {
     let end = Instant::now() + PATIENCE;
     let mut proofs = Vec::new();
     for door in doors {
@@ -31,12 +38,25 @@ pub fn prove(doors: &[Door], algorithms: &[Algorithm], name: &str) -> Vec<Proof>
             false => vec![None],
         };
         for asked in asked {
-            proofs.push(Proof {
+            let mut proof = Proof {
                 what: door.what.clone(),
                 address: door.address,
                 asked,
                 outcome: shake_hands(door.address, asked, name, end),
-            });
+            };
+            let had_shown = |earlier: &Proof| {
+                earlier.is_same_question(&proof) && matches!(earlier.outcome, Outcome::Shown(_))
+            };
+            if before.iter().any(had_shown) {
+                for _ in 0..TRIES {
+                    if matches!(proof.outcome, Outcome::Shown(_)) {
+                        break;
+                    }
+                    clock::pause(PAUSE);
+                    proof.outcome = shake_hands(door.address, asked, name, end);
+                }
+            }
+            proofs.push(proof);
         }
     }
     proofs
@@ -250,6 +270,11 @@ mod tests {
     }
 
     fn serve(issued: &[Issued]) -> SocketAddr {
+        serve_after(0, issued)
+    }
+
+    /// One that resets the first so many.
+    fn serve_after(resets: usize, issued: &[Issued]) -> SocketAddr {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let keys = issued.iter().map(|one| {
             let chain = CertificateDer::pem_slice_iter(one.chain.as_bytes()).map(Result::unwrap);
@@ -266,7 +291,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
-            for stream in listener.incoming() {
+            for stream in listener.incoming().skip(resets) {
                 let mut stream = stream.unwrap();
                 let mut session = ServerConnection::new(Arc::clone(&config)).unwrap();
                 while session.is_handshaking() && session.complete_io(&mut stream).is_ok() {}
@@ -305,6 +330,7 @@ mod tests {
             &[door],
             &[Algorithm::Rsa, Algorithm::Ecdsa],
             "pbx.example.com",
+            &[],
         );
         let outcomes: Vec<&Outcome> = proofs.iter().map(|proof| &proof.outcome).collect();
         let shown = |print: &String| Outcome::Shown(print.clone());
@@ -335,6 +361,30 @@ mod tests {
             let outcome = shake_hands(address, None, "tele", end());
             assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
         }
+    }
+
+    #[test]
+    fn who_has_shown_something_before_is_asked_again_while_it_is_opened_anew() {
+        let issued = [Authority::new("Test").issue(&["pbx.example.com"], -1, 89)];
+        let pair = examine(&issued[0].chain, &issued[0].private_key()).unwrap();
+        let door = Door {
+            what: "sips".to_owned(),
+            address: serve_after(2, &issued),
+            is_dual: false,
+        };
+        let ask = |before: &[Proof]| {
+            let doors = std::slice::from_ref(&door);
+            let mut proofs = prove(doors, &[Algorithm::Ecdsa], "tele", before);
+            proofs.remove(0)
+        };
+        let first = ask(&[]);
+        assert!(matches!(first.outcome, Outcome::Failed(_)), "{first:?}");
+        let before = Proof {
+            outcome: Outcome::Shown("old".to_owned()),
+            ..first
+        };
+        let shown = Outcome::Shown(pair.facts.fingerprint);
+        assert_eq!(ask(&[before]).outcome, shown);
     }
 
     #[test]

@@ -34,6 +34,13 @@ impl Source {
     /// The words of SWITCHHOOK_CERT_SOURCE.
     pub const WORDS: &'static [&'static str] = &["auto", "files", "traefik", "acme", "self-signed"];
 
+    pub const ALL: [Source; 4] = [
+        Source::Files,
+        Source::Traefik,
+        Source::Acme,
+        Source::SelfSigned,
+    ];
+
     /// `None` is `auto`: the first one that has something.
     pub fn chosen(word: &str) -> Option<Source> {
         match word {

@@ -15,6 +15,7 @@ use super::output::{Exit, Output};
 use crate::certs::control::{Reply, Request, SOCKET};
 use crate::certs::daemon::{self, Books};
 use crate::certs::keeper::{Outcome, Record, What};
+use crate::certs::metrics::metrics;
 use crate::certs::report::{Level, Report};
 use crate::config;
 use crate::config::paths::Paths;
@@ -49,6 +50,8 @@ enum Verb {
     Check,
     /// Show what was put in place, refused and put back
     History,
+    /// Tell the state in numbers, as Prometheus reads them
+    Metrics,
     /// Run the keeper (started by PID 1)
     Run,
 }
@@ -60,6 +63,7 @@ pub fn run(args: &CertArgs) -> ExitCode {
     let exit = match args.verb.unwrap_or(Verb::Show) {
         Verb::Run => keep(&paths, &out),
         Verb::History => history(&paths, &out),
+        Verb::Metrics => numbers(&paths, &out),
         Verb::Show => show(&paths, &out, Request::Show),
         Verb::Check => show(&paths, &out, Request::Check),
         Verb::Renew { anew } => show(&paths, &out, Request::Renew { anew }),
@@ -116,6 +120,18 @@ fn show(paths: &Paths, out: &Output, request: Request) -> Exit {
         Level::Warning if request == Request::Check => Exit::No,
         Level::Ok | Level::Warning => Exit::Ok,
     }
+}
+
+fn numbers(paths: &Paths, out: &Output) -> Exit {
+    let report = match ask(paths, Request::Show) {
+        Ok(Reply::Report(report)) => *report,
+        Ok(Reply::Refused { reason }) => daemon::report_of_disk(paths, &reason),
+        Err(error) => {
+            daemon::report_of_disk(paths, &format!("the keeper does not answer: {error}"))
+        }
+    };
+    out.text(metrics(&report, &Books::of(paths).history()).trim_end());
+    Exit::Ok
 }
 
 fn ask(paths: &Paths, request: Request) -> io::Result<Reply> {

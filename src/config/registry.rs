@@ -134,6 +134,18 @@ pub const VARIABLES: &[Variable] = &[
         "The TCP port on which WebSMS takes them with TLS, by the certificate of the exchange; not set: none.",
     ),
     variable(
+        "SWITCHHOOK_MAIL_PASSWORD",
+        "",
+        Form::Text,
+        "The password of voicemail's mail server, where `minivm-send` is given none; secret.",
+    ),
+    variable(
+        "SWITCHHOOK_MAIL_PASSWORD_FILE",
+        "",
+        Form::Path,
+        "The file that holds this password; the user `mail` must be able to read it.",
+    ),
+    variable(
         "DOCKER_ENTRY_DIR",
         "/usr/lib/switchhook/entry.d",
         Form::Path,

@@ -50,6 +50,9 @@ pub const PLACES: &[Place] = &[
     place("var/spool/asterisk/recording", Owner::Asterisk, 0o750),
     place("var/spool/asterisk/tmp", Owner::Asterisk, 0o750),
     place("var/spool/asterisk/voicemail", Owner::Asterisk, 0o750),
+    place("var/spool/switchhook", Owner::Root, 0o755),
+    // The PBX puts voicemail there, and the mail service, of its group, takes it out.
+    place("var/spool/switchhook/mail", Owner::Asterisk, 0o770),
     place("var/lib", Owner::Root, 0o755),
     place("var/lib/asterisk", Owner::Asterisk, 0o750),
     place("var/lib/switchhook", Owner::Root, 0o755),

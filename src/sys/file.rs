@@ -5,9 +5,9 @@
 //! and never finds new bytes that a power cut can take back once the call returned.
 
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -256,15 +256,19 @@ pub fn lock_beside(path: &Path, patience: Duration) -> Result<Lock, FileError> {
     }
 }
 
-/// Creates a directory and its parents with this mode, if they are missing.
+/// Creates a directory with this mode, whatever the umask, and its parents, if they are missing.
 ///
 /// # Errors
 /// If one of them cannot be created.
 pub fn make_directory(path: &Path, mode: u32) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
     DirBuilder::new()
         .recursive(true)
         .mode(mode)
         .create(path)
+        .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)))
         .map_err(FileError::io(Step::Write, path))
 }
 

@@ -7,9 +7,14 @@
 
 mod docker;
 mod exchange;
+#[path = "../it/mail/exim.rs"]
+mod exim;
 mod lines;
 mod media;
 mod outside;
+#[allow(dead_code, reason = "the process suite needs more of it")]
+#[path = "../authority/pebble.rs"]
+mod pebble;
 mod phone;
 mod sip;
 mod store;
@@ -22,16 +27,20 @@ mod autoban;
 mod bad_input;
 mod calls;
 mod certs;
+mod certs_ordered;
 mod confinement;
 mod events;
 mod first_start;
 mod gabpbx;
 mod hooks;
 mod hostile;
+mod household;
 mod kill;
 mod liveness;
 mod reexec;
 mod registration;
 mod sockets;
 mod stop;
+mod trunk;
+mod voicemail;
 mod websms;

@@ -87,3 +87,13 @@ fn a_tone_is_told_from_another_and_from_silence() {
     assert!(share_of_tone(&samples, 1000.0) < 0.01);
     assert!(share_of_tone(&[0; 8000], 440.0) < 0.01);
 }
+
+/// Whether a whole second of the recording is this tone.
+pub fn has_second_of(recording: &Path, hertz: f64) -> bool {
+    let samples = read_samples(recording);
+    let second = RATE as usize;
+    let parts = samples.windows(second).step_by(second / 4);
+    parts
+        .into_iter()
+        .any(|part| share_of_tone(part, hertz) > 0.8)
+}

@@ -57,6 +57,27 @@ pub struct Settings<'a> {
     pub tone: f64,
 }
 
+/// How a phone behaves when it is called.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// It takes calls by itself; else it rings until somebody gives the command.
+    pub answers: bool,
+    /// More calls than that at a time meet a busy phone.
+    pub calls: u32,
+    /// How it encrypts sound; with nothing less it takes no call. Empty: not at all.
+    pub encryption: &'static str,
+}
+
+impl Default for Manner {
+    fn default() -> Manner {
+        Manner {
+            answers: true,
+            calls: 4,
+            encryption: "",
+        }
+    }
+}
+
 /// A running phone.
 pub struct Phone {
     directory: tempfile::TempDir,
@@ -73,6 +94,16 @@ pub struct Phone {
 impl Phone {
     /// Starts a phone and waits for the exchange's answer to its registration, whatever it is.
     pub fn start(exchange: &Exchange, network: &Network, settings: &Settings<'_>) -> Phone {
+        Phone::with_manner(exchange, network, settings, Manner::default())
+    }
+
+    /// As `start`, for a phone that behaves in its own way.
+    pub fn with_manner(
+        exchange: &Exchange,
+        network: &Network,
+        settings: &Settings<'_>,
+        manner: Manner,
+    ) -> Phone {
         network.wait_usable();
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
@@ -80,16 +111,26 @@ impl Phone {
         let [control_port, console_port] = [free_port(), free_port()];
         std::fs::write(
             path("config"),
-            configuration(&directory, &network.interface, [control_port, console_port]),
+            configuration(
+                &directory,
+                &network.interface,
+                [control_port, console_port],
+                manner,
+            ),
         )
         .unwrap();
         std::fs::write(path("contacts"), "").unwrap();
         let account = format!(
-            "<sip:{user}@{host};transport={transport}>;auth_user={user};auth_pass={password};answermode=auto;regint=600\n",
+            "<sip:{user}@{host};transport={transport}>;auth_user={user};auth_pass={password};answermode={answermode};regint=600{encryption}\n",
             user = settings.user,
             host = settings.family.host(exchange),
             transport = settings.transport.name(),
             password = settings.password,
+            answermode = if manner.answers { "auto" } else { "manual" },
+            encryption = match manner.encryption {
+                "" => String::new(),
+                name => format!(";mediaenc={name}"),
+            },
         );
         std::fs::write(path("accounts"), account).unwrap();
         let mut process = Command::new("baresip")
@@ -218,7 +259,18 @@ fn is_answer_to_register(line: &str) -> bool {
     accepted || refused
 }
 
-fn configuration(directory: &tempfile::TempDir, interface: &str, ports: [u16; 2]) -> String {
+fn configuration(
+    directory: &tempfile::TempDir,
+    interface: &str,
+    ports: [u16; 2],
+    manner: Manner,
+) -> String {
+    let calls = manner.calls;
+    let encryption = match manner.encryption {
+        "" => "",
+        "dtls_srtp" => "module dtls_srtp.so",
+        _ => "module srtp.so",
+    };
     let place = directory.path().display();
     let [control_port, console_port] = ports;
     format!(
@@ -226,6 +278,7 @@ fn configuration(directory: &tempfile::TempDir, interface: &str, ports: [u16; 2]
 sip_verify_server no
 statmode_default off
 call_local_timeout 120
+call_max_calls {calls}
 audio_player aubridge,sink
 audio_source aufile,{place}/tone.wav
 audio_alert aubridge,alert
@@ -245,6 +298,7 @@ module g711.so
 module aufile.so
 module aubridge.so
 module sndfile.so
+{encryption}
 module_tmp uuid.so
 module_tmp account.so
 module_app menu.so

@@ -3,6 +3,8 @@
 //! What Pebble cannot be made to do, refuse by 429 or hang, a small HTTPS server of the test's own does in its place.
 
 mod orders;
+#[allow(dead_code, reason = "the image suite needs more of it")]
+#[path = "../authority/pebble.rs"]
 mod pebble;
 mod trouble;
 

@@ -19,6 +19,7 @@ mod firewall;
 mod hooks;
 mod log;
 mod machine;
+mod mail;
 mod notify;
 mod phone;
 mod prepare;

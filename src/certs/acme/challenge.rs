@@ -5,15 +5,15 @@
 pub mod alpn;
 pub mod dns;
 pub mod http;
+mod listener;
 pub mod tokens;
-
-use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 
 use instant_acme::ChallengeType;
 
 use super::names::Name;
 use super::settings::{Challenge, Door};
-use super::trouble::{AcmeError, Kind};
+use super::trouble::AcmeError;
+use listener::Listener;
 use tokens::Tokens;
 
 /// What is shown for one name. None of it is secret.
@@ -31,8 +31,8 @@ pub struct Proof {
 
 /// Shows proofs.
 pub enum Stage {
-    Http(Tokens, Option<http::Listener>),
-    Alpn(alpn::Listener),
+    Http(Tokens, Option<Listener>),
+    Alpn(alpn::Stand),
     Dns(dns::Hook),
 }
 
@@ -45,10 +45,10 @@ impl Stage {
         Ok(match challenge {
             Challenge::Http(Door::Websms) => Stage::Http(tokens.clone(), None),
             Challenge::Http(Door::Own(port)) => {
-                let listener = http::Listener::open(*port, tokens.clone())?;
+                let listener = http::open(*port, tokens.clone())?;
                 Stage::Http(tokens.clone(), Some(listener))
             }
-            Challenge::TlsAlpn { port } => Stage::Alpn(alpn::Listener::open(*port)?),
+            Challenge::TlsAlpn { port } => Stage::Alpn(alpn::Stand::open(*port)?),
             Challenge::Dns { hook, wait } => Stage::Dns(dns::Hook::new(hook.clone(), *wait)),
         })
     }
@@ -69,7 +69,7 @@ impl Stage {
         for proof in proofs {
             match self {
                 Stage::Http(tokens, _) => tokens.put(&proof.token, &proof.authorization)?,
-                Stage::Alpn(listener) => listener.show(proof)?,
+                Stage::Alpn(stand) => stand.show(proof)?,
                 Stage::Dns(hook) => hook.present(proof).await?,
             }
         }
@@ -85,30 +85,8 @@ impl Stage {
             Stage::Http(tokens, _listener) => {
                 proofs.iter().for_each(|proof| tokens.remove(&proof.token))
             }
-            Stage::Alpn(listener) => drop(listener),
+            Stage::Alpn(stand) => drop(stand),
             Stage::Dns(hook) => hook.clean_up().await,
         }
     }
-}
-
-/// Listens at a port of all addresses: of both families where the machine has both.
-fn listen(port: u16, variable: &str) -> Result<tokio::net::TcpListener, AcmeError> {
-    let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    let bound = TcpListener::bind(both).or_else(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse | std::io::ErrorKind::PermissionDenied => Err(error),
-        _ => TcpListener::bind(("0.0.0.0", port)),
-    });
-    let opened = bound.and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        tokio::net::TcpListener::from_std(listener)
-    });
-    opened.map_err(|error| {
-        AcmeError::new(
-            Kind::Local,
-            format!("cannot listen at port {port} for the authority: {error}"),
-        )
-        .hint(format!(
-            "free the port, or choose another with {variable} and have it forwarded"
-        ))
-    })
 }

@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn a_chain_comes_back_and_nothing_around_it() {
         let certificates = vec![certificate(&["a.example"]).0, certificate(&["b.example"]).0];
-        let text = format!("# a comment\r\n{}-----BEGIN X-----\n", pem(&certificates));
+        let text = format!("# a comment\r\n{}and an end\n", pem(&certificates));
         assert_eq!(chain(&text).unwrap(), certificates);
         assert_eq!(chain(&pem(&certificates)).unwrap(), certificates);
         assert_eq!(chain("nothing"), None);

@@ -5,20 +5,16 @@
 //! closed by a bad pair stays closed until http.conf is newer (main/http.c), so that healing begins with its time.
 //! Invariant: nothing here ends a call or a connection.
 
-use std::time::Duration;
-
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 
-use crate::asterisk::control::{self, CtlError};
+use crate::asterisk::control::CtlError;
 use crate::asterisk::generate::includes::Includes;
+use crate::asterisk::reload::ordered;
 use crate::certs::doors::{Texts, doors};
 use crate::certs::keeper::{Door, Reload};
 use crate::config::paths::Paths;
 use crate::sys::say::{WARNING, say};
-
-/// How long it may take for one command.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The listeners that show our certificate now.
 pub fn listeners(paths: &Paths) -> Vec<Door> {
@@ -63,7 +59,7 @@ pub fn reload(paths: &Paths, heal: bool) -> Reload {
         commands.push("module reload manager");
     }
     for command in commands {
-        match control::run(&paths.asterisk_control(), command, PATIENCE) {
+        match ordered(&paths.asterisk_control(), command) {
             Ok(_) => {}
             // PID 1 holds the console while the PBX starts.
             Err(CtlError::NotRunning(_) | CtlError::Silent { .. }) => return Reload::PbxDown,

@@ -10,7 +10,7 @@ use super::exchange;
 use crate::certs::generation::{CERTIFICATE, Content, Names, PRIVATE_KEY, Place, Text};
 use crate::certs::keeper::{Door, Effect, Event, Found, Keeper, Live, Proof, Record, What};
 use crate::certs::names::Name;
-use crate::certs::pair::{Offer, Pair, PrivateKey};
+use crate::certs::pair::{Offer, Pair, PrivateKey, Source};
 use crate::certs::program;
 use crate::certs::prove;
 use crate::certs::source::survey::{Request, Survey};
@@ -42,7 +42,7 @@ impl Hands {
             Effect::Stage => Some(Event::Staged(self.stage())),
             Effect::Switch(generation) => Some(Event::Switched(self.switch(&generation))),
             Effect::Reload { heal } => Some(Event::Reloaded(exchange::reload(&self.paths, heal))),
-            Effect::Prove => Some(Event::Proved(self.prove(keeper.live()))),
+            Effect::Prove => Some(Event::Proved(self.prove(keeper))),
             Effect::RunHook => {
                 self.run_hook(keeper.live());
                 None
@@ -130,8 +130,8 @@ impl Hands {
             .map_err(|error| error.text())
     }
 
-    fn prove(&self, live: Option<&Live>) -> Vec<Proof> {
-        let facts = live.into_iter().flat_map(|live| &live.found.facts);
+    fn prove(&self, keeper: &Keeper) -> Vec<Proof> {
+        let facts = keeper.live().into_iter().flat_map(|live| &live.found.facts);
         let algorithms: Vec<_> = facts.map(|facts| facts.algorithm).collect();
         let name = self.wanted.first().map_or("localhost", Name::as_str);
         let mut doors = exchange::listeners(&self.paths);
@@ -140,13 +140,17 @@ impl Hands {
             address: (Ipv4Addr::LOCALHOST, port).into(),
             is_dual: true,
         }));
-        prove::prove(&doors, &algorithms, name)
+        prove::prove(&doors, &algorithms, name, keeper.proofs())
     }
 
     fn run_hook(&self, live: Option<&Live>) {
         let (Some(hook), Some(live)) = (&self.hook, live) else {
             return;
         };
+        // It may restart the PBX, which our own signature is not worth, least of all in the first seconds.
+        if live.found.source == Source::SelfSigned {
+            return;
+        }
         let variables = [
             (
                 "SWITCHHOOK_CERT_SOURCE".to_owned(),

@@ -12,7 +12,7 @@ use super::Wake;
 use crate::certs::acme::names::Name as OrderName;
 use crate::certs::acme::renewal::{Renewal, Turn};
 use crate::certs::acme::settings::{self, Mistake};
-use crate::certs::acme::{Pair as Issued, Place, Tokens, Wanted};
+use crate::certs::acme::{self, Pair as Issued, Place, Tokens, Wanted};
 use crate::certs::key::{Bits, KeyKind};
 use crate::certs::names::Name;
 use crate::certs::pair::Pair;
@@ -86,7 +86,7 @@ fn read_key(path: &str) -> Result<String, String> {
 
 /// Orders whenever it is time, for as long as the keeper runs.
 fn order(wanted: Wanted, place: Place, counter: &Arc<Counter>, to: &Sender<Wake>) {
-    let names = wanted.names.clone();
+    let (names, keys, shelf) = (wanted.names.clone(), wanted.keys.clone(), place.clone());
     let opened = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -113,7 +113,10 @@ fn order(wanted: Wanted, place: Place, counter: &Arc<Counter>, to: &Sender<Wake>
             continue;
         }
         let have = match call {
-            Some(Call::Anew) => BTreeMap::new(),
+            Some(Call::Anew) => {
+                put_away(&keys, &shelf);
+                BTreeMap::new()
+            }
             _ => counter.have(&names),
         };
         if call > Some(Call::Begin) {
@@ -153,6 +156,15 @@ fn order(wanted: Wanted, place: Place, counter: &Arc<Counter>, to: &Sender<Wake>
         }
         let left = u64::try_from(until.saturating_sub(unix_now())).unwrap_or(0);
         call = counter.wait(Duration::from_secs(left).min(ROUND));
+    }
+}
+
+/// What was issued before is not to be handed out as the new one.
+fn put_away(keys: &[KeyKind], place: &Place) {
+    for &kind in keys {
+        if let Err(error) = acme::discard(kind, place) {
+            say(WARNING, &error.told());
+        }
     }
 }
 

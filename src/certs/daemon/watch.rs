@@ -5,16 +5,15 @@
 //! Invariant: our own reading is no hint.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::os::fd::AsFd;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::statfs::statfs;
+use notify::event::{AccessKind, AccessMode, ModifyKind};
+use notify::{Config, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 /// A directory that was not there is looked for this often.
 const ROUND: Duration = Duration::from_secs(30);
@@ -46,53 +45,55 @@ impl Mode {
 
 /// Watches these files for ever, and sends `hint` for each change.
 pub fn watch<T: Clone>(files: &[PathBuf], hint: &T, to: &Sender<T>, mode: &Mode) {
-    let names: BTreeSet<OsString> = files
-        .iter()
-        .filter_map(|file| Some(file.file_name()?.to_owned()))
-        .collect();
+    let names: BTreeSet<&OsStr> = files.iter().filter_map(|file| file.file_name()).collect();
     let directories: BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
-    let inotify = match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
-        Ok(inotify) => inotify,
+    let (tell, told) = channel();
+    let mut watcher = match RecommendedWatcher::new(tell, Config::default()) {
+        Ok(watcher) => watcher,
         Err(error) => {
-            mode.set(&format!(
-                "by looking every 30 s: no watch is left ({error})"
-            ));
-            return;
+            let text = format!("by looking every 30 s: no watch is left ({error})");
+            return mode.set(&text);
         }
     };
     loop {
-        mode.set(&add(&inotify, &directories));
-        let wait = PollTimeout::try_from(ROUND).unwrap_or(PollTimeout::MAX);
-        let mut wanted = [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
-        let _ = poll(&mut wanted, wait);
-        let Ok(events) = inotify.read_events() else {
-            continue;
+        mode.set(&add(&mut watcher, &directories));
+        let is_hint = match told.recv_timeout(ROUND) {
+            Ok(Ok(event)) => is_change(&event, &names),
+            // The kernel has lost some.
+            Ok(Err(_)) => true,
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => return,
         };
-        let is_ours = |name: Option<OsString>| name.is_none_or(|name| names.contains(&name));
-        if events.into_iter().any(|event| is_ours(event.name)) && to.send(hint.clone()).is_err() {
+        if is_hint && to.send(hint.clone()).is_err() {
             return;
         }
     }
 }
 
+/// Whether one of our files may be another one now. Opening and reading one is what we do ourselves.
+fn is_change(event: &notify::Event, names: &BTreeSet<&OsStr>) -> bool {
+    let is_of_content = matches!(
+        event.kind,
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(_))
+            | EventKind::Create(_)
+            | EventKind::Remove(_)
+    );
+    let is_ours = |path: &PathBuf| path.file_name().is_some_and(|name| names.contains(name));
+    is_of_content && (event.need_rescan() || event.paths.iter().any(is_ours))
+}
+
 /// Watches the directories that are there. One that is watched already stays so.
-fn add(inotify: &Inotify, directories: &BTreeSet<&Path>) -> String {
-    // Not the opening and reading of a file: that is what we do ourselves.
-    let changes = AddWatchFlags::IN_CLOSE_WRITE
-        | AddWatchFlags::IN_MOVED_TO
-        | AddWatchFlags::IN_CREATE
-        | AddWatchFlags::IN_DELETE
-        | AddWatchFlags::IN_ONLYDIR;
+fn add(watcher: &mut RecommendedWatcher, directories: &BTreeSet<&Path>) -> String {
     let mut mode = "by changes, and every 30 s".to_owned();
     for directory in directories {
         let name = directory.display();
-        match inotify.add_watch(*directory, changes) {
-            Ok(_) => {}
-            // It is looked for again.
-            Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => {}
-            Err(error) => {
-                mode = format!("by looking every 30 s: `{name}` cannot be watched ({error})");
-            }
+        // One that is not there is looked for again.
+        if !directory.is_dir() {
+            continue;
+        }
+        if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive) {
+            mode = format!("by looking every 30 s: `{name}` cannot be watched ({error})");
         }
         if let Some(kind) = statfs(*directory)
             .ok()
@@ -116,7 +117,7 @@ fn silent(kind: i64) -> Option<&'static str> {
 mod tests {
     use super::*;
     use std::fs;
-    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::mpsc::Receiver;
 
     const LONG: Duration = Duration::from_secs(60);
 

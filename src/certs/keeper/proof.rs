@@ -55,7 +55,7 @@ impl Proof {
         }
     }
 
-    fn is_same_question(&self, other: &Proof) -> bool {
+    pub fn is_same_question(&self, other: &Proof) -> bool {
         (&self.what, self.address, self.asked) == (&other.what, other.address, other.asked)
     }
 

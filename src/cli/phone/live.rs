@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::asterisk::control::{self, CtlError};
+use crate::asterisk::reload;
 use crate::phone::plan::Change;
 
 /// Reads the phones again.
@@ -69,7 +70,7 @@ impl Console<'_> {
         if matches!(change, Change::Add { .. }) {
             self.forget_registrations(name)?;
         }
-        let answer = self.ask(RELOAD)?;
+        let answer = reload::ordered(self.socket, RELOAD)?;
         let started = Instant::now();
         loop {
             if self.shows(name, change)? {

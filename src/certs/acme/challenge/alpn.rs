@@ -6,27 +6,22 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::Proof;
+use super::listener::Listener;
 use crate::certs::acme::settings::TLS_PORT;
 use crate::certs::acme::trouble::{AcmeError, Kind};
 
 const PROTOCOL: &[u8] = b"acme-tls/1";
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Authorities look from several places at once.
-const SEATS: usize = 32;
 
 /// The certificates, by the name that is asked for.
 #[derive(Default)]
@@ -47,16 +42,16 @@ impl ResolvesServerCert for Shown {
     }
 }
 
-/// Listens until it is dropped.
-pub struct Listener {
+/// Shows the certificates until it is dropped.
+pub struct Stand {
     shown: Arc<Shown>,
-    task: AbortHandle,
+    _listener: Listener,
 }
 
-impl Listener {
+impl Stand {
     /// # Errors
     /// If the port is taken.
-    pub fn open(port: u16) -> Result<Listener, AcmeError> {
+    pub fn open(port: u16) -> Result<Stand, AcmeError> {
         let shown = Arc::new(Shown::default());
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder =
@@ -65,11 +60,13 @@ impl Listener {
         let resolver = Arc::clone(&shown) as Arc<dyn ResolvesServerCert>;
         let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
-        let listener = super::listen(port, TLS_PORT)?;
-        let serving = serve(listener, TlsAcceptor::from(Arc::new(config)));
-        Ok(Listener {
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = Listener::open(port, TLS_PORT, move |stream| {
+            shake_hands(acceptor.clone(), stream)
+        })?;
+        Ok(Stand {
             shown,
-            task: tokio::spawn(serving).abort_handle(),
+            _listener: listener,
         })
     }
 
@@ -81,12 +78,6 @@ impl Listener {
         let mut shown = self.shown.0.lock().unwrap_or_else(PoisonError::into_inner);
         shown.insert(name, Arc::new(certified));
         Ok(())
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
@@ -113,28 +104,7 @@ fn certify(proof: &Proof) -> Result<CertifiedKey, AcmeError> {
     Ok(CertifiedKey::new(vec![certificate.der().clone()], key))
 }
 
-async fn serve(listener: TcpListener, acceptor: TlsAcceptor) {
-    let seats = Arc::new(Semaphore::new(SEATS));
-    let mut guests = JoinSet::new();
-    loop {
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let acceptor = acceptor.clone();
-                guests.spawn(async move {
-                    // The handshake is all of it; the other side then closes.
-                    let _ = timeout(PATIENCE, async {
-                        let mut stream = acceptor.accept(stream).await?;
-                        tokio::io::AsyncWriteExt::shutdown(&mut stream).await
-                    })
-                    .await;
-                    drop(seat);
-                });
-            }
-            Err(_) => sleep(Duration::from_millis(100)).await,
-        }
-        while guests.try_join_next().is_some() {}
-    }
+/// The handshake is all of it; the other side then closes.
+async fn shake_hands(acceptor: TlsAcceptor, stream: TcpStream) -> std::io::Result<()> {
+    acceptor.accept(stream).await?.shutdown().await
 }

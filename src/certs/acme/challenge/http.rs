@@ -1,70 +1,28 @@
 //! A small web server that knows the answers of HTTP-01 and nothing else, for as long as an order runs.
 //!
-//! It reads a request's first line, whatever follows, and closes. It refuses to wait for those who dawdle, and to serve a
-//! crowd. Invariant: of what a stranger sends no more than [`LONGEST_HEAD`] bytes are read.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! It reads a request's first line, whatever follows, and closes. Invariant: of what a stranger sends no more than [`LONGEST_HEAD`] bytes are read.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpStream;
 
+use super::listener::Listener;
 use super::tokens::Tokens;
 use crate::certs::acme::settings::HTTP_PORT;
 use crate::certs::acme::trouble::AcmeError;
 
 const LONGEST_HEAD: usize = 4096;
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Authorities look from several places at once.
-const SEATS: usize = 32;
 
-/// Listens until it is dropped.
-pub struct Listener(AbortHandle);
-
-impl Listener {
-    /// # Errors
-    /// If the port is taken.
-    pub fn open(port: u16, tokens: Tokens) -> Result<Listener, AcmeError> {
-        let listener = super::listen(port, HTTP_PORT)?;
-        Ok(Listener(
-            tokio::spawn(serve(listener, tokens)).abort_handle(),
-        ))
-    }
+/// Opens the port.
+///
+/// # Errors
+/// If it is taken.
+pub fn open(port: u16, tokens: Tokens) -> Result<Listener, AcmeError> {
+    Listener::open(port, HTTP_PORT, move |stream| {
+        attend(stream, tokens.clone())
+    })
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-async fn serve(listener: TcpListener, tokens: Tokens) {
-    let seats = Arc::new(Semaphore::new(SEATS));
-    let mut guests = JoinSet::new();
-    loop {
-        let Ok(seat) = Arc::clone(&seats).acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let tokens = tokens.clone();
-                guests.spawn(async move {
-                    // How it ends is the other side's affair.
-                    let _ = timeout(PATIENCE, attend(stream, &tokens)).await;
-                    drop(seat);
-                });
-            }
-            // Out of descriptors, for one.
-            Err(_) => sleep(Duration::from_millis(100)).await,
-        }
-        while guests.try_join_next().is_some() {}
-    }
-}
-
-async fn attend(mut stream: TcpStream, tokens: &Tokens) -> std::io::Result<()> {
+async fn attend(mut stream: TcpStream, tokens: Tokens) -> std::io::Result<()> {
     let mut head = Vec::with_capacity(512);
     let mut piece = [0; 512];
     while !ends(&head) && head.len() < LONGEST_HEAD {

@@ -1,5 +1,7 @@
 //! Pebble, Let's Encrypt's small authority for tests, and its DNS server: real ones, on free ports, ended by their id.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -10,7 +12,8 @@ use std::time::{Duration, Instant};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use switchhook::web::{Client, Patience};
 
-use crate::appliance::PATIENCE;
+/// How long it may take to start.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How it is to behave.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +50,8 @@ pub struct Pebble {
     directory: tempfile::TempDir,
     authority: Option<Running>,
     manner: Manner,
+    /// Where all of it listens.
+    host: String,
     _names: Running,
     pub ports: Ports,
 }
@@ -70,22 +75,38 @@ impl Pebble {
 
     /// One that looks for HTTP-01 at a port where somebody listens already.
     pub fn with_http_port(manner: Manner, http: Option<u16>) -> Pebble {
-        let [acme, management, dns, dns_management, free, tls] = free_ports();
+        let [free, tls] = free_ports("127.0.0.1");
+        Pebble::at(
+            "127.0.0.1",
+            "127.0.0.1",
+            [http.unwrap_or(free), tls],
+            manner,
+        )
+    }
+
+    /// One that listens at an address of this host, and looks for proofs of all names at another one, at ports 80 and 443.
+    pub fn across(host: &str, exchange: &str) -> Pebble {
+        Pebble::at(host, exchange, [80, 443], Manner::default())
+    }
+
+    fn at(host: &str, exchange: &str, [http, tls]: [u16; 2], manner: Manner) -> Pebble {
+        let [acme, management, dns, dns_management] = free_ports(host);
         let ports = Ports {
             acme,
             management,
             dns,
             dns_management,
-            http: http.unwrap_or(free),
+            http,
             tls,
         };
         let directory = tempfile::tempdir().unwrap();
-        certify(directory.path());
-        let names = serve_names(&ports);
+        certify(directory.path(), host);
+        let names = serve_names(host, exchange, &ports);
         let mut pebble = Pebble {
             directory,
             authority: None,
             manner,
+            host: host.to_owned(),
             _names: names,
             ports,
         };
@@ -106,11 +127,7 @@ impl Pebble {
         command
             .arg("-config")
             .arg(&path)
-            .args([
-                "-dnsserver",
-                &format!("127.0.0.1:{}", self.ports.dns),
-                "-strict",
-            ])
+            .args(["-dnsserver", &self.address(self.ports.dns), "-strict"])
             .env(
                 "PEBBLE_WFE_NONCEREJECT",
                 self.manner.refused_nonces.to_string(),
@@ -121,8 +138,8 @@ impl Pebble {
         }
         let running = Running::start(command);
         running.wait_for("ACME directory available");
-        connect(self.ports.acme);
-        connect(self.ports.management);
+        connect(&self.address(self.ports.acme));
+        connect(&self.address(self.ports.management));
         self.authority = Some(running);
     }
 
@@ -132,8 +149,8 @@ impl Pebble {
         let profile =
             serde_json::json!({ "description": "the usual", "validityPeriod": self.manner.life });
         serde_json::json!({ "pebble": {
-            "listenAddress": format!("127.0.0.1:{}", self.ports.acme),
-            "managementListenAddress": format!("127.0.0.1:{}", self.ports.management),
+            "listenAddress": self.address(self.ports.acme),
+            "managementListenAddress": self.address(self.ports.management),
             "certificate": at("server.pem"),
             "privateKey": at("server.key"),
             "httpPort": self.ports.http,
@@ -148,7 +165,11 @@ impl Pebble {
     }
 
     pub fn url(&self) -> String {
-        format!("https://localhost:{}/dir", self.ports.acme)
+        format!("https://{}/dir", self.address(self.ports.acme))
+    }
+
+    fn address(&self, port: u16) -> String {
+        format!("{}:{port}", self.host)
     }
 
     /// Where the certificate is by which its HTTPS is trusted.
@@ -160,8 +181,8 @@ impl Pebble {
     pub async fn root(&self) -> String {
         String::from_utf8(
             self.get(&format!(
-                "https://localhost:{}/roots/0",
-                self.ports.management
+                "https://{}/roots/0",
+                self.address(self.ports.management)
             ))
             .await,
         )
@@ -229,8 +250,8 @@ impl Drop for Running {
     }
 }
 
-/// The DNS server: every name leads to 127.0.0.1.
-fn serve_names(ports: &Ports) -> Running {
+/// The DNS server: every name leads to the exchange.
+fn serve_names(host: &str, exchange: &str, ports: &Ports) -> Running {
     let help = Command::new("pebble-challtestsrv").arg("-help").output();
     let help = help.unwrap_or_else(|e| {
         panic!("pebble-challtestsrv: {e}: is Debian's package pebble installed?")
@@ -239,7 +260,7 @@ fn serve_names(ports: &Ports) -> Running {
     let mut command = Command::new("pebble-challtestsrv");
     command.args([
         "-defaultIPv4",
-        "127.0.0.1",
+        exchange,
         "-defaultIPv6",
         "",
         "-http01",
@@ -255,18 +276,15 @@ fn serve_names(ports: &Ports) -> Running {
     } else {
         "-dns01"
     });
-    command.arg(format!("127.0.0.1:{}", ports.dns));
+    command.arg(format!("{host}:{}", ports.dns));
     if help.contains("-doh") {
         command.args(["-doh", ""]);
     }
-    command.args([
-        "-management",
-        &format!("127.0.0.1:{}", ports.dns_management),
-    ]);
+    command.args(["-management", &format!("{host}:{}", ports.dns_management)]);
     let running = Running::start(command);
-    connect(ports.dns_management);
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.connect(("127.0.0.1", ports.dns)).unwrap();
+    connect(&format!("{host}:{}", ports.dns_management));
+    let socket = UdpSocket::bind((host, 0)).unwrap();
+    socket.connect((host, ports.dns)).unwrap();
     socket
         .set_read_timeout(Some(Duration::from_millis(100)))
         .unwrap();
@@ -283,27 +301,33 @@ fn serve_names(ports: &Ports) -> Running {
 }
 
 /// Waits until somebody listens there.
-fn connect(port: u16) {
+fn connect(address: &str) {
     let began = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(began.elapsed() < PATIENCE, "nobody listens at port {port}");
+    while TcpStream::connect(address).is_err() {
+        assert!(began.elapsed() < PATIENCE, "nobody listens at {address}");
         std::thread::yield_now();
     }
 }
 
-/// Ports that were free a moment ago, all different.
-fn free_ports<const N: usize>() -> [u16; N] {
-    let held: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+/// Ports that were free a moment ago, all different. Not those that the kernel gives to others meanwhile
+/// (`net.ipv4.ip_local_port_range`), but some by chance below them.
+fn free_ports<const N: usize>(host: &str) -> [u16; N] {
+    let mut held: Vec<TcpListener> = Vec::new();
+    while held.len() < N {
+        let chance = RandomState::new().build_hasher().finish();
+        let port = 12_000 + u16::try_from(chance % 20_000).unwrap();
+        held.extend(TcpListener::bind((host, port)));
+    }
     std::array::from_fn(|index| held[index].local_addr().unwrap().port())
 }
 
 /// The certificate of the authority's own HTTPS.
-fn certify(directory: &Path) {
+fn certify(directory: &Path, host: &str) {
     let mut params = CertificateParams::new(vec![]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
     let certificate = params.signed_by(&key, &issuer).unwrap();
     let write = |name: &str, text: &str| {
         let mut file = std::fs::File::create(directory.join(name)).unwrap();
