@@ -6,6 +6,7 @@
 
 mod change;
 mod live;
+mod shared;
 mod show;
 
 use std::net::IpAddr;

@@ -70,42 +70,102 @@ fn one_list_serves_asterisk_and_the_kernel() {
         .wait_for("the list [unwanted] denies everybody");
 }
 
+/// The median and the longest.
+fn figures(times: &mut [Duration]) -> (Duration, Duration) {
+    times.sort_unstable();
+    (times[times.len() / 2], times[times.len() - 1])
+}
+
+/// What is asked at the door while Asterisk may end over a reload, as 22.10.1 does now and then (docs/reference/acl.md).
+struct Door<'a> {
+    house: &'a House,
+    restarts: u64,
+    /// Questions that had to be asked again, because it had ended.
+    again: usize,
+}
+
+impl Door<'_> {
+    /// Asks once, and again only where Asterisk was started again meanwhile; how long the answer took, if it was not.
+    fn expect(&mut self, from: &str, wanted: bool, what: &str) -> Option<Duration> {
+        let began = Instant::now();
+        if self.house.answer(from) == Some(wanted) {
+            return Some(began.elapsed());
+        }
+        loop {
+            self.house.exchange.wait_healthy();
+            let restarts = self.house.restarts();
+            assert!(restarts > self.restarts, "{what}: {from}");
+            self.restarts = restarts;
+            self.again += 1;
+            if self.house.answer(from) == Some(wanted) {
+                return None;
+            }
+        }
+    }
+}
+
+/// How long the manager waits before it says no.
+fn pause(wanted: bool) -> Duration {
+    match wanted {
+        true => Duration::ZERO,
+        false => house::LOGIN_PAUSE,
+    }
+}
+
 fn comes_and_goes(house: &House) {
     let place = house.begin("house", "permit", "127.0.0.0/8");
     house.begin("crowd", "permit", "127.0.0.0/8");
     assert_eq!(place, house.kept);
-    // Alone first: how long the command itself takes, to the end.
+    let mut door = Door {
+        house,
+        restarts: house.restarts(),
+        again: 0,
+    };
+    // Alone first: from the order to the answer of both at the door.
     let mut alone = Vec::new();
-    for _ in 0..10 {
-        let began = Instant::now();
-        house.acl(0, &["add", "house", "deny", "127.9.9.9"]);
-        alone.push(began.elapsed());
-        house.acl(0, &["remove", "house", "deny", "127.9.9.9"]);
+    for round in 1..=20 {
+        let from = format!("127.9.9.{round}");
+        for (order, wanted) in [("add", false), ("remove", true)] {
+            let began = Instant::now();
+            house.acl(0, &[order, "house", "deny", &from]);
+            let order = began.elapsed();
+            let took = door.expect(&from, wanted, "alone");
+            alone.extend(took.map(|took| order + took.saturating_sub(pause(wanted))));
+        }
     }
-    alone.sort_unstable();
-    assert!(alone[5] < SOON, "{alone:?}");
+    let (alone, alone_longest) = figures(&mut alone);
     let writers = house.writers(WRITERS);
-    let mut slowest = Duration::ZERO;
+    let before = house.restarts();
+    let (mut orders, mut answers) = (Vec::new(), Vec::new());
     for round in 0..rounds() {
         let from = format!("127.7.0.{}", round % 200 + 1);
-        assert!(house.lets_in(&from), "round {round}: {from} before");
-        house.acl(0, &["add", "house", "deny", &from]);
-        let began = Instant::now();
-        assert!(house.keeps_out(&from), "round {round}: {from} denied");
-        slowest = slowest.max(began.elapsed().saturating_sub(house::LOGIN_PAUSE));
-        house.acl(0, &["remove", "house", "deny", &from]);
-        let began = Instant::now();
-        assert!(
-            house.lets_in(&from),
-            "round {round}: {from} permitted again"
-        );
-        slowest = slowest.max(began.elapsed());
+        door.restarts = house.restarts();
+        door.expect(&from, true, "before");
+        for (order, wanted) in [("add", false), ("remove", true)] {
+            let began = Instant::now();
+            house.acl(0, &[order, "house", "deny", &from]);
+            orders.push(began.elapsed());
+            let took = door.expect(&from, wanted, order);
+            answers.extend(took.map(|took| took.saturating_sub(pause(wanted))));
+        }
     }
-    let (written, answers) = writers.finish(LEFT);
-    for answer in &answers {
-        assert!(!answer.contains("locked"), "{answer}");
+    let again = door.again;
+    let (written, said) = writers.finish(LEFT);
+    house.exchange.wait_healthy();
+    let restarts = house.restarts() - before;
+    let (order, order_longest) = figures(&mut orders);
+    let (answer, answer_longest) = figures(&mut answers);
+    println!(
+        "acl {}: alone in force after {alone:?}, at the longest {alone_longest:?}; {} rounds beside {WRITERS} writers with {written} \
+         changes: each order took {order:?}, at the longest {order_longest:?}, and was in force at the first question, answered within \
+         {answer:?}, at the longest {answer_longest:?}; Asterisk ended {restarts} times, and {again} questions were asked again for it",
+        house.kept,
+        rounds(),
+    );
+    for text in &said {
+        assert!(!text.contains("locked"), "{text}");
     }
-    assert_eq!(answers, [""; 0], "every command succeeds");
+    assert_eq!(said, [""; 0], "every command succeeds");
     let crowd = house.rules("crowd");
     assert_eq!(
         crowd.len(),
@@ -114,11 +174,6 @@ fn comes_and_goes(house: &House) {
     );
     assert_eq!(house.shown("crowd"), crowd.len());
     assert_eq!(house.rules("house").len(), 1);
-    println!(
-        "acl {}: {} rounds beside {WRITERS} writers with {written} changes, in force within {slowest:?}; the command alone takes {:?}",
-        house.kept,
-        rounds(),
-        alone[5]
-    );
-    assert!(slowest < SOON, "{slowest:?}");
+    assert!(alone < SOON, "{alone:?}");
+    assert!(answer_longest < SOON, "{answer_longest:?}");
 }

@@ -1,15 +1,16 @@
-//! `acl add`, `acl remove` and `acl reload`: lock, read, plan, write, reload, verify.
+//! `acl add`, `acl remove` and `acl reload`: lock, read, plan, write; then reload and verify, for all who wait for it.
 //!
-//! Invariant: all of it is done under one lock, that of acl.conf, also for a database: writers at once lose no rule, and each
-//! proves its own change before the next one begins.
+//! Invariant: it is written and reloaded under one lock, that of acl.conf, also for a database: writers at once lose no rule, and
+//! nothing is written between a reload and its proof.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 
 use super::live::{self, Effect};
+use super::shared;
 use super::show::{ShownRule, find, rules};
 use super::{AclError, SenseWord, World};
 use crate::acl::consumers::Consumer;
@@ -161,12 +162,14 @@ fn in_use(world: &World, name: &str) -> Result<(), AclError> {
     })
 }
 
-fn lock(paths: &Paths, path: &Path) -> Result<Lock, AclError> {
+/// The lock of acl.conf.
+pub(super) fn lock(paths: &Paths) -> Result<Lock, AclError> {
+    let path = paths.asterisk_config().join(crate::acl::FILE);
     // Before the lock, which makes a file: it must not make one where no configuration is.
     if !paths.asterisk_config().is_dir() || !path.exists() {
-        return Err(AclError::NoFile(path.to_owned()));
+        return Err(AclError::NoFile(path));
     }
-    Ok(file::lock_beside(path, LOCK_PATIENCE)?)
+    Ok(file::lock_beside(&path, LOCK_PATIENCE)?)
 }
 
 fn run<'a>(
@@ -174,8 +177,8 @@ fn run<'a>(
     output: &Output,
     plan: impl FnOnce(&World) -> Result<Job<'a>, AclError>,
 ) -> Result<Exit, AclError> {
-    let path = paths.asterisk_config().join(crate::acl::FILE);
-    let _lock = lock(paths, &path)?;
+    let about_to_write = shared::about_to_write(paths);
+    let lock = lock(paths)?;
     let world = World::look(paths);
     let job = plan(&world)?;
     world.safe_to_reload()?;
@@ -216,9 +219,10 @@ fn run<'a>(
     let effect = match job.dry_run {
         true => Effect::DryRun,
         false => {
+            let ticket = shared::note(paths, job.name);
+            drop((lock, about_to_write));
             let consumers: Vec<&Consumer> = world.users(job.name).collect();
-            let needed = world.safe_to_reload()?;
-            live::apply(paths, &needed, &[(job.name, now.as_ref())], &consumers)
+            shared::carry(paths, job.name, ticket, &consumers)?
         }
     };
     tell(output, &job, store, now.as_ref(), effect)
@@ -495,8 +499,7 @@ struct Reloaded {
 
 /// Lets Asterisk take everything again.
 pub(super) fn reload(paths: &Paths, output: &Output) -> Result<Exit, AclError> {
-    let path = paths.asterisk_config().join(crate::acl::FILE);
-    let _lock = lock(paths, &path)?;
+    let _lock = lock(paths)?;
     let world = World::look(paths);
     let needed = world.safe_to_reload()?;
     let kept = match world.of_database() {
@@ -516,7 +519,14 @@ pub(super) fn reload(paths: &Paths, output: &Output) -> Result<Exit, AclError> {
         .map(|list| (list.name.as_str(), Some(*list)))
         .collect();
     let consumers: Vec<&Consumer> = world.consumers.iter().collect();
-    let effect = live::apply(paths, &needed, &wanted, &consumers);
+    let done = live::apply(paths, &needed, &wanted, &consumers);
+    shared::end(paths, done.is_ok());
+    let effect = match done {
+        Ok(()) => Effect::Live {
+            consumers: live::taken(paths, &consumers),
+        },
+        Err(effect) => effect,
+    };
     let exit = exit_of(&effect);
     if let Effect::Unproved { reason } = &effect {
         output.problem(

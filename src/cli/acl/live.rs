@@ -18,6 +18,7 @@ use serde::Serialize;
 use crate::acl::consumers::{Consumer, Kind};
 use crate::acl::list::{List, respelt};
 use crate::asterisk::control::{self, CtlError};
+use crate::asterisk::reload;
 use crate::config::paths::Paths;
 use crate::init::control::{Reply, Request, ask};
 
@@ -26,6 +27,8 @@ const RELOAD_ARI: &str = "module reload res_ari.so";
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long a part may take to ask for its lists again; it took at most 0.2 s in our trials.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long PID 1 may take to have Asterisk up again after it ended.
+const BACK: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(10);
 const PID_1: Duration = Duration::from_secs(4);
 
@@ -59,49 +62,56 @@ pub(super) struct Taken {
 /// A list as Asterisk shall show it; `None`: it shall be gone.
 pub(super) type Wanted<'a> = (&'a str, Option<&'a List>);
 
-/// Reloads and looks. `needed` are the lists of the database that are in use.
+/// Reloads and looks. `needed` are the lists of the database that are in use. In the error it is never `Effect::Live`.
 pub(super) fn apply(
     paths: &Paths,
     needed: &[List],
     wanted: &[Wanted<'_>],
     consumers: &[&Consumer],
-) -> Effect {
+) -> Result<(), Effect> {
     let console = Console {
         socket: &paths.asterisk_control(),
     };
     let home = paths.asterisk_config();
-    match console.can_read(needed) {
-        Err(Trouble::Console(CtlError::NotRunning(_))) => return Effect::NextStart,
-        Err(Trouble::Console(error)) => {
-            let reason = describe(&error);
-            return Effect::Unproved { reason };
+    console.can_read(needed).map_err(Trouble::effect)?;
+    touch(&home.join(crate::acl::FILE)).map_err(|error| Effect::Unproved {
+        reason: format!("cannot touch `{}/acl.conf`: {error}", home.display()),
+    })?;
+    let answer = match reload::ordered(console.socket, RELOAD) {
+        Err(error @ (CtlError::NotRunning(_) | CtlError::NotAsterisk(_))) => {
+            return Err(Trouble::from(error).effect());
         }
-        Err(Trouble::Differs(reason)) => return Effect::Unproved { reason },
-        Ok(()) => {}
+        // It may have ended over it; then it has read the lists at its start.
+        answer => answer.unwrap_or_default(),
+    };
+    match console.verify(&home, &answer, wanted, consumers) {
+        Err(Trouble::Console(_)) => {
+            console.is_back().map_err(Trouble::effect)?;
+            console.verify(&home, &answer, wanted, consumers)
+        }
+        verified => verified,
     }
-    if let Err(error) = touch(&home.join(crate::acl::FILE)) {
-        let reason = format!("cannot touch `{}/acl.conf`: {error}", home.display());
-        return Effect::Unproved { reason };
-    }
-    match console.apply(&home, wanted, consumers) {
-        Ok(mut taken) => {
-            for consumer in &mut taken {
-                if matches!(consumer.kind, Kind::AutobanBlack | Kind::AutobanWhite) {
-                    let service = "autoban".to_owned();
-                    let order = Request::Reload { service };
-                    let reply = ask(&paths.control_socket(), &order, PID_1);
-                    consumer.proven =
-                        matches!(reply, Ok(reply) if !matches!(reply, Reply::Refused { .. }));
-                }
+    .map_err(Trouble::effect)
+}
+
+/// What became of it at each, after it was applied. AutoBan is told here.
+pub(super) fn taken(paths: &Paths, consumers: &[&Consumer]) -> Vec<Taken> {
+    let take = |consumer: &&Consumer| Taken {
+        kind: consumer.kind,
+        name: consumer.name.clone(),
+        words: consumer.words(),
+        proven: match consumer.kind {
+            Kind::Manager | Kind::Ari => true,
+            Kind::AutobanBlack | Kind::AutobanWhite => {
+                let service = "autoban".to_owned();
+                let reply = ask(&paths.control_socket(), &Request::Reload { service }, PID_1);
+                matches!(reply, Ok(reply) if !matches!(reply, Reply::Refused { .. }))
             }
-            Effect::Live { consumers: taken }
-        }
-        Err(Trouble::Console(CtlError::NotRunning(_))) => Effect::NextStart,
-        Err(Trouble::Console(error)) => Effect::Unproved {
-            reason: describe(&error),
+            _ => false,
         },
-        Err(Trouble::Differs(reason)) => Effect::Unproved { reason },
-    }
+        goes_on: consumer.kind.goes_on(),
+    };
+    consumers.iter().map(take).collect()
 }
 
 /// Gives a file the time of now, which is another one at each call: Asterisk compares nanoseconds.
@@ -119,6 +129,17 @@ enum Trouble {
     Differs(String),
 }
 
+impl Trouble {
+    fn effect(self) -> Effect {
+        let reason = match self {
+            Trouble::Console(CtlError::NotRunning(_)) => return Effect::NextStart,
+            Trouble::Console(error) => describe(&error),
+            Trouble::Differs(reason) => reason,
+        };
+        Effect::Unproved { reason }
+    }
+}
+
 impl From<CtlError> for Trouble {
     fn from(error: CtlError) -> Trouble {
         Trouble::Console(error)
@@ -134,8 +155,9 @@ impl Console<'_> {
         control::run(self.socket, command, ANSWER)
     }
 
-    /// Whether Asterisk reads these from its database.
+    /// Whether Asterisk is there and reads these from its database.
     fn can_read(&self, needed: &[List]) -> Result<(), Trouble> {
+        self.ask("core show uptime seconds")?;
         for list in needed {
             let name = &list.name;
             let shown = self.until(&format!("acl show {}", quoted(name)), |shown| {
@@ -151,13 +173,14 @@ impl Console<'_> {
         Ok(())
     }
 
-    fn apply(
+    /// Sees that Asterisk and its parts have the lists, after a reload that was answered so.
+    fn verify(
         &self,
         home: &Path,
+        answer: &str,
         wanted: &[Wanted<'_>],
         consumers: &[&Consumer],
-    ) -> Result<Vec<Taken>, Trouble> {
-        let answer = self.ask(RELOAD)?;
+    ) -> Result<(), Trouble> {
         for (name, list) in wanted {
             self.until(&format!("acl show {}", quoted(name)), |shown| {
                 rules_of(shown, name) == list.map(List::shown)
@@ -165,7 +188,7 @@ impl Console<'_> {
             .map_err(|error| match error {
                 Trouble::Differs(_) => Trouble::Differs(format!(
                     "it answered \"{}\", but shows `{name}` otherwise",
-                    first_line(&answer)
+                    first_line(answer)
                 )),
                 other => other,
             })?;
@@ -173,43 +196,44 @@ impl Console<'_> {
         if consumers.iter().any(|consumer| consumer.kind == Kind::Ari) {
             // Without the touch it would not read it.
             touch(&home.join("ari.conf")).ok();
-            self.ask(RELOAD_ARI)?;
+            reload::ordered(self.socket, RELOAD_ARI)?;
         }
-        let mut taken = Vec::new();
         for consumer in consumers {
             let command = match consumer.kind {
-                Kind::Manager => Some(format!("manager show user {}", quoted(&consumer.name))),
-                Kind::Ari => Some(format!("ari show user {}", quoted(&consumer.name))),
-                _ => None,
+                Kind::Manager => format!("manager show user {}", quoted(&consumer.name)),
+                Kind::Ari => format!("ari show user {}", quoted(&consumer.name)),
+                _ => continue,
             };
-            if let Some(command) = &command {
-                let used = wanted.iter().filter(|(name, _)| consumer.uses(name));
-                for (name, list) in used {
-                    let list = list.map(List::shown).unwrap_or_default();
-                    self.until(command, |shown| {
-                        // Where there is no such user, nobody has to take anything.
-                        !shown.contains("ACL: ")
-                            || rules_of(shown, name).unwrap_or_default() == list
-                    })
-                    .map_err(|error| match error {
-                        Trouble::Differs(_) => Trouble::Differs(format!(
-                            "{} has not taken `{name}` within {} s",
-                            consumer.words(),
-                            PATIENCE.as_secs()
-                        )),
-                        other => other,
-                    })?;
-                }
+            let used = wanted.iter().filter(|(name, _)| consumer.uses(name));
+            for (name, list) in used {
+                let list = list.map(List::shown).unwrap_or_default();
+                self.until(&command, |shown| {
+                    // Where there is no such user, nobody has to take anything.
+                    !shown.contains("ACL: ") || rules_of(shown, name).unwrap_or_default() == list
+                })
+                .map_err(|error| match error {
+                    Trouble::Differs(_) => Trouble::Differs(format!(
+                        "{} has not taken `{name}` within {} s",
+                        consumer.words(),
+                        PATIENCE.as_secs()
+                    )),
+                    other => other,
+                })?;
             }
-            taken.push(Taken {
-                kind: consumer.kind,
-                name: consumer.name.clone(),
-                words: consumer.words(),
-                proven: command.is_some(),
-                goes_on: consumer.kind.goes_on(),
-            });
         }
-        Ok(taken)
+        Ok(())
+    }
+
+    /// Waits for an Asterisk that ended to be there again, with all that it reads at its start.
+    fn is_back(&self) -> Result<(), Trouble> {
+        let started = Instant::now();
+        loop {
+            match control::run(self.socket, "core waitfullybooted", BACK) {
+                Ok(_) => return Ok(()),
+                Err(error) if started.elapsed() > BACK => return Err(error.into()),
+                Err(_) => crate::sys::clock::pause(PAUSE),
+            }
+        }
     }
 
     /// Asks until the answer is as wanted.
