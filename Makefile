@@ -7,8 +7,11 @@ NEXTEST := $(shell cargo nextest --version >/dev/null 2>&1 && echo yes)
 # The image suite is a test target of its own: it needs an engine and an image, and has its own word.
 IMAGE_SUITE := $(wildcard tests/image tests/image.rs)
 
+# Words that the demo understands; `make help` in demo/ tells them.
+DEMO := down destroy cli sh logs status phones start stop restart ps config diff top htop env ipcs logger sv nft autoban codecs pw sms0 sms1 sms2 sips_test sound_enable sound_disable sound_1 sound_2 sound_3 sound_4 sound_5 sound_6
+
 .DEFAULT_GOAL := help
-.PHONY: help up down destroy cli sh logs status phones binary image engine check lint audit unit test bench $(TARGETS:%=image-%)
+.PHONY: help up $(DEMO) binary image tags sbom engine check lint audit unit test bench $(TARGETS:%=image-%)
 
 help:
 	@echo "make up         build what is missing, start the demo, wait until it is healthy"
@@ -22,6 +25,8 @@ help:
 	@echo
 	@echo "make image      all images: $(TARGETS:%=switchhook:%), latest = full"
 	@echo "make image-T    one of them"
+	@echo "make tags       their names as a release: switchhook:1.2.3, 1.2, 1, mini-1.2.3, ..."
+	@echo "make sbom       what is in them: build/sbom/"
 	@echo "make check      the gate: format, lints, licences, unit and process tests"
 	@echo "make audit      known holes in the crates (needs the network)"
 	@echo "make test       check, and the image suite"
@@ -33,7 +38,10 @@ up: image-full
 	@echo "The exchange is up. Two phones wait to be set up:  make phones"
 	@echo "What it does:  make logs    Its services:  make status    Stop it:  make down"
 
-down destroy cli sh logs status phones: engine
+$(DEMO): engine
+	@$(MAKE) --no-print-directory -C demo $@
+
+restart_%: engine
 	@$(MAKE) --no-print-directory -C demo $@
 
 engine:
@@ -52,6 +60,14 @@ image: $(TARGETS:%=image-%)
 
 $(TARGETS:%=image-%): image-%: engine binary
 	@docker/image $*
+
+# The names of a release: VERSION, MAJOR.MINOR, MAJOR, and with a target before them.
+tags: image
+	@docker/tags $(TARGETS)
+
+# What is in the images, as CycloneDX: build/sbom/TARGET-packages.cdx.json and TARGET-crates.cdx.json.
+sbom: image
+	@docker/sbom $(TARGETS)
 
 check: lint unit
 

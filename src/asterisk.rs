@@ -4,6 +4,8 @@
 pub mod ami;
 #[cfg(feature = "services")]
 pub mod ari;
+#[cfg(feature = "commands")]
+pub mod codecs;
 pub mod conf;
 pub mod control;
 pub mod generate;

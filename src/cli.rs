@@ -5,6 +5,7 @@ pub mod acl;
 pub mod autoban;
 #[cfg(feature = "services")]
 pub mod cert;
+pub mod codecs;
 pub mod events;
 pub mod health;
 pub mod logs;
@@ -100,6 +101,8 @@ enum Command {
     Phone(phone::PhoneArgs),
     /// Show, try and change Asterisk's named lists of addresses (Named ACLs)
     Acl(acl::AclArgs),
+    /// Show which codecs the exchange can transcode
+    Codecs(codecs::CodecsArgs),
     /// Show who is banned and why, ban and free by hand; also under the name `autoban`
     #[cfg(feature = "services")]
     Autoban(autoban::AutobanArgs),
@@ -203,6 +206,7 @@ pub fn run() -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Phone(args) => phone::run(args),
         Command::Acl(args) => acl::run(args),
+        Command::Codecs(args) => codecs::run(&args),
         #[cfg(feature = "services")]
         Command::Autoban(args) => autoban::run(&args),
         #[cfg(feature = "services")]

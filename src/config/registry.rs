@@ -119,6 +119,18 @@ pub const VARIABLES: &[Variable] = &[
         "The private key of SWITCHHOOK_CERT_FILE; not set: it is in the same file.",
     ),
     variable(
+        "PULSE_SERVER",
+        "",
+        Form::Text,
+        "The sound server of the console channel, such as `unix:/run/pulse/socket`; Asterisk's libraries read it. Not set: the console has no sound.",
+    ),
+    variable(
+        "PULSE_COOKIE",
+        "",
+        Form::Text,
+        "The file with the cookie by which that server knows us.",
+    ),
+    variable(
         "WEBSMSD_PORT",
         "",
         Form::Text,

@@ -5,6 +5,7 @@
 // Tests run programs and wait for them; the rules for PID 1 do not hold here.
 #![allow(clippy::disallowed_methods)]
 
+mod demo;
 mod docker;
 mod exchange;
 #[path = "../it/mail/exim.rs"]
@@ -16,7 +17,9 @@ mod outside;
 #[path = "../authority/pebble.rs"]
 mod pebble;
 mod phone;
+mod rtp;
 mod sip;
+mod speech;
 mod store;
 mod street;
 mod talk;
@@ -28,6 +31,7 @@ mod bad_input;
 mod calls;
 mod certs;
 mod certs_ordered;
+mod codecs;
 mod confinement;
 mod events;
 mod first_start;
@@ -37,9 +41,11 @@ mod hostile;
 mod household;
 mod kill;
 mod liveness;
+mod papers;
 mod reexec;
 mod registration;
 mod sockets;
+mod sound;
 mod stop;
 mod trunk;
 mod voicemail;

@@ -12,6 +12,8 @@ pub const REGISTER_REFUSED: &str = include_str!("sipp/register_refused.xml");
 pub const CALL: &str = include_str!("sipp/call.xml");
 /// Calls, and expects the final answer `@STATUS@`.
 pub const CALL_REFUSED: &str = include_str!("sipp/call_refused.xml");
+/// Calls with the sound at port `@PORT@` in the payload type `@TYPE@`, named `@NAME@`, until the other side hangs up.
+pub const SOUND: &str = include_str!("sipp/sound.xml");
 /// Sends the text `@TEXT@`; expects 202.
 pub const TEXT: &str = include_str!("sipp/text.xml");
 

@@ -232,6 +232,7 @@ fn every_word_of_make_exists() {
             .into_iter()
             .map(|target| format!("image-{target}")),
     );
+    known.extend(variable("DEMO"));
     let is_bench = |word: &str| {
         word.strip_prefix("bench-")
             .is_some_and(|name| top().join("bench").join(name).is_file())

@@ -21,6 +21,7 @@ const PURE: &[&str] = &[
     "asterisk/ami/frame.rs",
     "asterisk/ami/lines.rs",
     "asterisk/ami/md5.rs",
+    "asterisk/codecs.rs",
     "asterisk/conf.rs",
     "asterisk/conf/edit.rs",
     "asterisk/conf/edit/entries.rs",
