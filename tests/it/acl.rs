@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
 use serde_json::Value;
@@ -116,7 +118,7 @@ impl House {
     }
 
     /// Speaks the bytes of Asterisk's console, and answers with what `say` says.
-    fn stand_in(&self, say: impl Fn(&str) -> String + Send + 'static) -> Receiver<String> {
+    fn stand_in(&self, mut say: impl FnMut(&str) -> String + Send + 'static) -> Receiver<String> {
         let socket = self.root.path().join("run/asterisk/asterisk.ctl");
         let listener = UnixListener::bind(socket).unwrap();
         let (sender, heard) = channel();
@@ -413,7 +415,12 @@ fn asterisk_is_told_and_has_to_show_the_change() {
     let said: Vec<String> = heard.try_iter().collect();
     assert_eq!(
         said,
-        ["module reload acl", "acl show odd", "manager show user me"]
+        [
+            "core show uptime seconds",
+            "module reload acl",
+            "acl show odd",
+            "manager show user me"
+        ]
     );
     assert!(
         fs::metadata(house.file("acl.conf"))
@@ -429,6 +436,78 @@ fn asterisk_is_told_and_has_to_show_the_change() {
         "{err}"
     );
     assert_eq!(house.rules("odd").len(), 2);
+}
+
+/// How many hold a lock shared (proc_locks(5)).
+fn sharers(lock: &Path) -> usize {
+    let Ok(metadata) = fs::metadata(lock) else {
+        return 0;
+    };
+    let file = format!(":{} ", metadata.ino());
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    let is_it = |line: &&str| line.contains(" READ ") && line.contains(&file);
+    locks.lines().filter(is_it).count()
+}
+
+#[test]
+fn who_waits_for_the_same_reload_shares_it() {
+    const WRITERS: usize = 10;
+    let house = House::new();
+    let run = house.root.path().join("run/switchhook");
+    fs::create_dir_all(&run).unwrap();
+    let file = house.file("acl.conf");
+    let mut shown = String::new();
+    let heard = house.stand_in(move |command| {
+        if command == "module reload acl" {
+            let text = fs::read_to_string(&file).unwrap();
+            let rules = text
+                .lines()
+                .filter_map(|line| line.strip_prefix("deny = 10.9."));
+            shown = "ACL: odd\n----\n".to_owned();
+            for (number, rule) in rules.enumerate() {
+                let rule = format!("{number}:  deny - 10.9.{rule}/255.255.255.255\n");
+                shown.push_str(&rule);
+            }
+        }
+        shown.clone()
+    });
+    // All come while somebody else has the file.
+    let lock = switchhook::sys::file::lock_beside(&house.file("acl.conf"), Duration::ZERO).unwrap();
+    let start = |at: usize| {
+        let rule = format!("10.9.0.{at}");
+        std::process::Command::new(crate::appliance::BINARY)
+            .env_clear()
+            .args(["acl", "add", "odd", "deny", &rule, "--root"])
+            .arg(house.root.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let writers: Vec<_> = (1..=WRITERS).map(start).collect();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while sharers(&run.join(".acl-ledger.lock")) < WRITERS {
+        assert!(Instant::now() < deadline, "they do not come");
+        thread::yield_now();
+    }
+    drop(lock);
+    for mut writer in writers {
+        assert!(writer.wait().unwrap().success());
+    }
+    assert_eq!(house.rules("odd").len(), WRITERS);
+    let reloads = heard
+        .try_iter()
+        .filter(|command| command == "module reload acl");
+    let reloads = reloads.count();
+    assert!((1..=3).contains(&reloads), "{reloads} reloads");
+    // Who comes later needs one of his own.
+    house.expect(0, &["add", "odd", "deny", "10.9.0.100"]);
+    assert_eq!(
+        heard
+            .try_iter()
+            .filter(|command| command == "module reload acl")
+            .count(),
+        1
+    );
 }
 
 #[test]
