@@ -77,13 +77,8 @@ pub(super) fn apply(
     touch(&home.join(crate::acl::FILE)).map_err(|error| Effect::Unproved {
         reason: format!("cannot touch `{}/acl.conf`: {error}", home.display()),
     })?;
-    let answer = match reload::ordered(console.socket, RELOAD) {
-        Err(error @ (CtlError::NotRunning(_) | CtlError::NotAsterisk(_))) => {
-            return Err(Trouble::from(error).effect());
-        }
-        // It may have ended over it; then it has read the lists at its start.
-        answer => answer.unwrap_or_default(),
-    };
+    // Where it ends over it, it reads the lists at its start.
+    let answer = reload::ordered(console.socket, RELOAD).unwrap_or_default();
     match console.verify(&home, &answer, wanted, consumers) {
         Err(Trouble::Console(_)) => {
             console.is_back().map_err(Trouble::effect)?;
