@@ -417,7 +417,9 @@ fn asterisk_is_told_and_has_to_show_the_change() {
         said,
         [
             "core show uptime seconds",
+            "core show taskprocessors like security",
             "module reload acl",
+            "core show taskprocessors like security",
             "acl show odd",
             "manager show user me"
         ]

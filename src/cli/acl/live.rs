@@ -3,7 +3,8 @@
 //! Checked on Asterisk 22.10.1: `module reload acl` does nothing while acl.conf is unchanged, not even for rows of a database,
 //! so the file is touched first. It then tells the manager, PJSIP, IAX2, RTP and STIR/SHAKEN, which ask for their lists anew;
 //! ARI is not told, so ari.conf is touched and res_ari reloaded. What the manager and ARI took can be seen in the console;
-//! PJSIP and the others show no rules there, but take them before their next request (tests/image/acl.rs).
+//! PJSIP and the others show no rules there, and take them some hundredths of a second after the answer: it is waited for until
+//! their listeners to the change have handled it (tests/image/acl.rs).
 //! `acl show` asks a database at once, without a reload; so it tells before one whether Asterisk can read the lists in use. After a
 //! restart of PostgreSQL its first question fails, and whoever asked it in a reload would be closed to everybody.
 //! Invariants: `Effect::Live` is said only after Asterisk itself showed the list as it is written; no reload is asked for while
@@ -27,6 +28,8 @@ const RELOAD_ARI: &str = "module reload res_ari.so";
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long a part may take to ask for its lists again; it took at most 0.2 s in our trials.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Who has handled nothing for so long has nothing to handle; PJSIP took some 20 ms for a change.
+const QUIET: Duration = Duration::from_millis(250);
 /// How long PID 1 may take to have Asterisk up again after it ended.
 const BACK: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(10);
@@ -77,9 +80,13 @@ pub(super) fn apply(
     touch(&home.join(crate::acl::FILE)).map_err(|error| Effect::Unproved {
         reason: format!("cannot touch `{}/acl.conf`: {error}", home.display()),
     })?;
+    let before = console
+        .handled()
+        .map_err(|error| Trouble::from(error).effect())?;
     // Where it ends over it, it reads the lists at its start.
     let answer = reload::ordered(console.socket, RELOAD).unwrap_or_default();
-    match console.verify(&home, &answer, wanted, consumers) {
+    let settled = console.settle(&before).map_err(Trouble::from);
+    match settled.and_then(|()| console.verify(&home, &answer, wanted, consumers)) {
         Err(Trouble::Console(_)) => {
             console.is_back().map_err(Trouble::effect)?;
             console.verify(&home, &answer, wanted, consumers)
@@ -164,6 +171,40 @@ impl Console<'_> {
                 )));
             }
             shown?;
+        }
+        Ok(())
+    }
+
+    /// How many messages each listener to the topic of changed lists has handled to the end (`stasis/m:security:all-0000000b`).
+    fn handled(&self) -> Result<Vec<String>, CtlError> {
+        let shown = self.ask("core show taskprocessors like security")?;
+        let lines = shown.lines().filter(|line| line.contains(":security:"));
+        // The name, what it has handled and what waits; the rest are times and depths.
+        let counts = lines.map(|line| {
+            line.split_whitespace()
+                .take(3)
+                .collect::<Vec<_>>()
+                .join(" ")
+        });
+        Ok(counts.collect())
+    }
+
+    /// Waits until those who listen have handled the change: each is further than before, or none moves any more, for not all
+    /// that listen are told of lists. PJSIP shows nothing else of what it has taken.
+    fn settle(&self, before: &[String]) -> Result<(), CtlError> {
+        let started = Instant::now();
+        let (mut last, mut moved) = (self.handled()?, started);
+        while last
+            .iter()
+            .any(|count| before.contains(count) || !count.ends_with(" 0"))
+            && moved.elapsed() < QUIET
+            && started.elapsed() < PATIENCE
+        {
+            crate::sys::clock::pause(PAUSE);
+            let now = self.handled()?;
+            if now != last {
+                (last, moved) = (now, Instant::now());
+            }
         }
         Ok(())
     }

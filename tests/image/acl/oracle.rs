@@ -242,10 +242,18 @@ fn options(socket: &UdpSocket, user: &str, from: IpAddr) -> u16 {
     );
     socket.send(message.as_bytes()).unwrap();
     let mut buffer = [0; 8192];
+    let mut tries = 1;
     loop {
-        let length = socket
-            .recv(&mut buffer)
-            .unwrap_or_else(|e| panic!("{user} from {from}: {e}"));
+        let length = match socket.recv(&mut buffer) {
+            Ok(length) => length,
+            // As a phone does: it may have read its configuration meanwhile.
+            Err(_) if tries < 3 => {
+                tries += 1;
+                socket.send(message.as_bytes()).unwrap();
+                continue;
+            }
+            Err(error) => panic!("{user} from {from}: {error}"),
+        };
         let text = String::from_utf8_lossy(&buffer[..length]);
         if text.contains(&format!("Call-ID: o{count}\r\n")) {
             return text.split(' ').nth(1).unwrap().parse().unwrap();
