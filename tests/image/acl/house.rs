@@ -79,6 +79,9 @@ impl House {
             Kept::SqliteAt(path) => sqlite(path),
             Kept::Postgres(server) => server.configuration(),
         };
+        if matches!(kept, Kept::Sqlite) {
+            sql(&volume, FRESH, TABLE);
+        }
         // Once: a start again finds the lines.
         let hook = format!(
             "#!/bin/sh\nset -eu\n[ ! -e /srv/prepared ] || exit 0\n{database}\n{script}\n: >/srv/prepared\n"
@@ -267,6 +270,23 @@ impl Writers {
     }
 }
 
+/// Where a fresh database waits for the start.
+const FRESH: &str = "/srv/fresh.sqlite3";
+
+/// Statements for a database of a volume, from this host: the image has no program for it.
+pub fn sql(volume: &Volume, path: &str, statements: &str) {
+    let home = crate::docker::ok(&[
+        "volume",
+        "inspect",
+        "--format",
+        "{{.Mountpoint}}",
+        &volume.name,
+    ]);
+    let file = std::path::Path::new(home.trim()).join(path.strip_prefix("/srv/").unwrap());
+    let database = rusqlite::Connection::open(file).unwrap();
+    database.execute_batch(statements).unwrap();
+}
+
 fn sqlite(path: &str) -> String {
     format!(
         "cat >/srv/etc/asterisk/extconfig.conf <<'HERE'
@@ -279,7 +299,7 @@ dbfile = {path}
 batch = 0
 HERE
 sed -i '/^noload = res_config_sqlite3.so/d' /srv/etc/asterisk/modules.conf
-[ -e {path} ] || sqlite3 {path} \"{TABLE}\"
+[ -e {path} ] || mv {FRESH} {path}
 chown asterisk:asterisk {path} || :
 "
     )

@@ -1,7 +1,6 @@
 //! Asterisk as the judge: what we say of random rules and addresses is what it does.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use switchhook::acl::list::{List, Row, of_file, of_rows, respelt};
@@ -377,21 +376,15 @@ fn odd_forms_are_taken_or_refused_as_asterisk_does() {
             )
         })
         .collect();
-    let mut sql = tempfile::NamedTempFile::new().unwrap();
-    writeln!(sql, "BEGIN;").unwrap();
-    for (name, rule, sense) in &rules {
-        writeln!(
-            sql,
-            "INSERT INTO acls VALUES ('{name}', 1, '{sense}', '{rule}');"
-        )
-        .unwrap();
-    }
-    writeln!(sql, "COMMIT;").unwrap();
-    let inside = format!("{}:/srv/odd.sql", house.exchange.name);
-    crate::docker::ok(&["cp", &sql.path().display().to_string(), &inside]);
-    house
-        .exchange
-        .shell("sqlite3 /srv/var/lib/asterisk/lists.sqlite3 </srv/odd.sql");
+    let rows = rules.iter().map(|(name, rule, sense)| {
+        format!("INSERT INTO acls VALUES ('{name}', 1, '{sense}', '{rule}');\n")
+    });
+    let statements = format!("BEGIN;\n{}COMMIT;", rows.collect::<String>());
+    super::house::sql(
+        &house.volume,
+        "/srv/var/lib/asterisk/lists.sqlite3",
+        &statements,
+    );
     let names: Vec<&String> = rules.iter().map(|(name, ..)| name).collect();
     let shown = all_shown(&house, &names);
     let mut taken = 0;

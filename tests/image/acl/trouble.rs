@@ -87,13 +87,13 @@ fn a_database_that_cannot_be_written_or_is_gone_changes_nothing() {
     closed(&house);
     let file = "/srv/var/lib/asterisk/lists.sqlite3";
     // A row that somebody spoilt by hand.
-    house.exchange.shell(&format!(
-        "sqlite3 {file} \"INSERT INTO acls VALUES ('house', 9, 'deny', 'office')\""
-    ));
+    super::house::sql(
+        &house.volume,
+        file,
+        "INSERT INTO acls VALUES ('house', 9, 'deny', 'office')",
+    );
     refused(&house, 78, &["reload"], "`office` is no address");
-    house.exchange.shell(&format!(
-        "sqlite3 {file} \"DELETE FROM acls WHERE rule_order = 9\""
-    ));
+    super::house::sql(&house.volume, file, "DELETE FROM acls WHERE rule_order = 9");
     // It is gone while Asterisk runs.
     house.exchange.shell(&format!("mv {file} /srv/aside"));
     let gone = "there is no database";
@@ -122,10 +122,13 @@ fn a_database_that_cannot_be_written_or_is_gone_changes_nothing() {
 #[test]
 fn a_database_on_a_read_only_volume_is_told() {
     let volume = Volume::new();
-    volume.shell(&format!(
-        "sqlite3 /srv/lists.sqlite3 \"{} INSERT INTO acls VALUES ('house', 1, 'deny', '{OUT}')\"; chmod 644 /srv/lists.sqlite3; chmod 755 /srv",
-        super::house::TABLE
-    ));
+    let table = super::house::TABLE;
+    super::house::sql(
+        &volume,
+        "/srv/lists.sqlite3",
+        &format!("{table} INSERT INTO acls VALUES ('house', 1, 'deny', '{OUT}')"),
+    );
+    volume.shell("chmod 644 /srv/lists.sqlite3; chmod 755 /srv");
     let kept = Kept::SqliteAt("/lists/lists.sqlite3");
     let mount = format!("--volume={}:/lists:ro", volume.name);
     let script = super::house::CONSUMERS;
