@@ -175,36 +175,30 @@ impl Console<'_> {
         Ok(())
     }
 
-    /// How many messages each listener to the topic of changed lists has handled to the end (`stasis/m:security:all-0000000b`).
+    /// How many messages each listener to the topic of changed lists has handled to the end (`stasis/m:security:all-0000000b 7`).
     fn handled(&self) -> Result<Vec<String>, CtlError> {
         let shown = self.ask("core show taskprocessors like security")?;
         let lines = shown.lines().filter(|line| line.contains(":security:"));
-        // The name, what it has handled and what waits; the rest are times and depths.
         let counts = lines.map(|line| {
             line.split_whitespace()
-                .take(3)
+                .take(2)
                 .collect::<Vec<_>>()
                 .join(" ")
         });
         Ok(counts.collect())
     }
 
-    /// Waits until those who listen have handled the change: each is further than before, or none moves any more, for not all
-    /// that listen are told of lists. PJSIP shows nothing else of what it has taken.
+    /// Waits until those who listen have handled the change: each is further than before, or no more of them come to be, for not
+    /// all that listen are told of lists. PJSIP shows nothing else of what it has taken.
     fn settle(&self, before: &[String]) -> Result<(), CtlError> {
-        let started = Instant::now();
-        let (mut last, mut moved) = (self.handled()?, started);
-        while last
-            .iter()
-            .any(|count| before.contains(count) || !count.ends_with(" 0"))
-            && moved.elapsed() < QUIET
-            && started.elapsed() < PATIENCE
-        {
-            crate::sys::clock::pause(PAUSE);
+        let (mut behind, mut moved) = (before.len(), Instant::now());
+        while behind > 0 && moved.elapsed() < QUIET {
             let now = self.handled()?;
-            if now != last {
-                (last, moved) = (now, Instant::now());
+            let still = now.iter().filter(|count| before.contains(count)).count();
+            if still < behind {
+                (behind, moved) = (still, Instant::now());
             }
+            crate::sys::clock::pause(PAUSE);
         }
         Ok(())
     }
