@@ -14,6 +14,7 @@ pub mod migrate;
 #[cfg(feature = "services")]
 pub mod minivm_send;
 pub mod output;
+pub mod pbx_reload;
 pub mod phone;
 pub mod prepare;
 pub mod processes;
@@ -62,6 +63,9 @@ enum Command {
     /// Print what the services say (started by PID 1)
     #[command(hide = true)]
     Logd,
+    /// Have the PBX read its configuration again, module by module (started by PID 1)
+    #[command(hide = true)]
+    PbxReload(pbx_reload::PbxReloadArgs),
     /// Say whether the exchange is well: exit code 0 or 1 and one line of reason
     Health(health::HealthArgs),
     /// Show the exchange and its services
@@ -189,6 +193,7 @@ pub fn run() -> ExitCode {
         Command::Init(args) => init(&args),
         Command::Prepare(args) => prepare::run(&args),
         Command::Logd => logd(),
+        Command::PbxReload(args) => pbx_reload::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Tree(args) => tree::run(&args),

@@ -44,6 +44,7 @@ mod move_in;
 mod papers;
 mod reexec;
 mod registration;
+mod reload;
 mod sockets;
 mod sound;
 mod stop;
