@@ -14,3 +14,5 @@ pub mod generate;
 pub mod listeners;
 #[cfg(feature = "commands")]
 pub mod reload;
+#[cfg(feature = "commands")]
+pub mod tasks;

@@ -14,6 +14,7 @@ pub mod migrate;
 #[cfg(feature = "services")]
 pub mod minivm_send;
 pub mod output;
+pub mod pbx_alive;
 pub mod pbx_reload;
 pub mod phone;
 pub mod prepare;
@@ -63,6 +64,9 @@ enum Command {
     /// Print what the services say (started by PID 1)
     #[command(hide = true)]
     Logd,
+    /// Say whether the PBX answers on its console and takes SIP requests (started by PID 1)
+    #[command(hide = true)]
+    PbxAlive(pbx_alive::PbxAliveArgs),
     /// Have the PBX read its configuration again, module by module (started by PID 1)
     #[command(hide = true)]
     PbxReload(pbx_reload::PbxReloadArgs),
@@ -193,6 +197,7 @@ pub fn run() -> ExitCode {
         Command::Init(args) => init(&args),
         Command::Prepare(args) => prepare::run(&args),
         Command::Logd => logd(),
+        Command::PbxAlive(args) => pbx_alive::run(&args),
         Command::PbxReload(args) => pbx_reload::run(&args),
         Command::Health(args) => health::run(&args),
         Command::Status(args) => status::run(&args),

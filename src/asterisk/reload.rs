@@ -15,6 +15,7 @@ use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::stat::Mode;
 
 use super::control::{self, CtlError};
+use super::tasks::{Tasks, tasks};
 use crate::sys::clock;
 
 /// How long it may take for one command.
@@ -95,43 +96,25 @@ fn order(console: &Path, command: &str) -> Result<String, CtlError> {
 fn settle(console: &Path) -> Result<(), CtlError> {
     let end = Instant::now() + START;
     let ask = || control::run(console, LISTENERS, PATIENCE);
-    let mut waited_for: Vec<Tasks> = tasks(&ask()?).filter(|tasks| tasks.waiting > 0).collect();
+    let mut waited_for = tasks(&ask()?);
+    waited_for.retain(|tasks| tasks.waiting > 0);
     while !waited_for.is_empty() {
         if Instant::now() >= end {
             return Err(CtlError::Busy(START));
         }
         clock::pause(BLINK);
-        let answer = ask()?;
-        waited_for.retain(|before| {
-            tasks(&answer).any(|now| now.of == before.of && now.done < before.done + before.waiting)
-        });
+        let now = tasks(&ask()?);
+        let works = |before: &Tasks| {
+            let of = |now: &Tasks| now.of == before.of && now.done < before.done + before.waiting;
+            now.iter().any(of)
+        };
+        waited_for.retain(works);
     }
     Ok(())
 }
 
 /// The task processors of those who subscribe to the topic on which changes of lists come (main/security_events.c).
 const LISTENERS: &str = "core show taskprocessors like stasis/m:security";
-
-/// What one task processor has done and still has to do, the task that runs included.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Tasks {
-    of: String,
-    done: u64,
-    waiting: u64,
-}
-
-/// The rows `NAME PROCESSED IN-QUEUE ...` of main/taskprocessor.c.
-fn tasks(answer: &str) -> impl Iterator<Item = Tasks> {
-    answer.lines().filter_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        let of = words.next().filter(|name| name.contains('/'))?;
-        Some(Tasks {
-            of: of.to_owned(),
-            done: words.next()?.parse().ok()?,
-            waiting: words.next()?.parse().ok()?,
-        })
-    })
-}
 
 /// A module that did not take its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,18 +197,6 @@ mod tests {
         assert!(!is_put_off(
             "Module 'res_pjsip.so' reloaded successfully.\n"
         ));
-    }
-
-    #[test]
-    fn the_work_of_a_task_processor_is_read_from_the_table() {
-        let table = "\nProcessor     Processed   In Queue  Max Depth  Low water High water\n\
-            stasis/m:security:all-0000000b        8          1          1        450        500\n\n1 taskprocessors\n";
-        let expected = Tasks {
-            of: "stasis/m:security:all-0000000b".to_owned(),
-            done: 8,
-            waiting: 1,
-        };
-        assert_eq!(tasks(table).collect::<Vec<_>>(), [expected]);
     }
 
     #[test]

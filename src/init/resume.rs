@@ -140,6 +140,8 @@ pub enum Role {
     Main(usize),
     Drain(usize),
     Reload(usize),
+    /// The command that asks whether it lives.
+    Probe(usize),
     /// A command of the stage that runs.
     Stage(usize),
     Check(usize),

@@ -179,7 +179,7 @@ mod tests {
                 "ExecStart: /bin/a -> /bin/a -v",
                 "Restart: No -> Always",
                 "RestartSec: unset -> 1.5 s",
-                "X-Probe: unset -> failures 3 interval 10 s path /a"
+                "X-Probe: unset -> command  failures 3 interval 10 s path /a"
             ]
         );
     }

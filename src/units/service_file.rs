@@ -32,7 +32,9 @@ pub fn read(name: &str, sources: &[Source]) -> (Option<ServiceSpec>, Vec<Finding
     spec.is_installed = assignments.iter().any(|a| a.section == "Install");
     spec.expands = true;
     // Its other keys alone mean nothing.
-    spec.probe = spec.probe.filter(|probe| !probe.path.is_empty());
+    spec.probe = spec
+        .probe
+        .filter(|probe| !probe.path.is_empty() || !probe.command.is_empty());
     if spec.readiness != Readiness::Oneshot
         && let Some(last) = spec.then.pop()
     {
@@ -292,19 +294,28 @@ pub fn notification_descriptor(text: &str) -> Result<i32, String> {
     value::number(text, 3, 255)
 }
 
-/// `X-Probe=unix:/path` and what belongs to it, in whatever order they stand.
+/// `X-Probe=unix:/path` or `X-Probe=exec:/program argument...`, and what belongs to it, in whatever order they stand.
 fn probe(spec: &mut ServiceSpec, key: &str, text: &str) -> Result<(), String> {
     let probe = spec.probe.get_or_insert_with(|| ProbeSpec {
         path: String::new(),
+        command: Vec::new(),
         interval: PROBE_INTERVAL,
         failures: PROBE_FAILURES,
     });
     match key {
         "X-Probe" => {
-            let path = text.strip_prefix("unix:").filter(|p| p.starts_with('/'));
-            probe.path = path
-                .ok_or_else(|| format!("`{text}` is not `unix:/path/of/a/socket`"))?
-                .to_owned();
+            let is_absolute = |rest: &&str| rest.starts_with('/');
+            let path = text.strip_prefix("unix:").filter(is_absolute);
+            let program = text.strip_prefix("exec:").filter(is_absolute);
+            (probe.path, probe.command) = match (path, program) {
+                (Some(path), _) => (path.to_owned(), Vec::new()),
+                (_, Some(program)) => (String::new(), command(program)?),
+                _ => {
+                    return Err(format!(
+                        "`{text}` is neither `unix:/path/of/a/socket` nor `exec:/path/of/a/program`"
+                    ));
+                }
+            };
         }
         "X-ProbeIntervalSec" => {
             let interval = value::time_span(text)?.filter(|span| !span.is_zero());

@@ -36,11 +36,14 @@ pub struct CommandLine {
     pub may_fail: bool,
 }
 
-/// Asks the service on its own socket whether it lives (`X-Probe=`).
+/// Asks the service on its own socket, or by a command, whether it lives (`X-Probe=`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeSpec {
     /// A unix stream socket that greets whoever connects, as Asterisk's console does.
     pub path: String,
+    /// Instead of the socket: it exits with 0 if the service lives.
+    #[serde(default)]
+    pub command: Vec<String>,
     /// From one question to the next; also the time to answer.
     pub interval: Duration,
     /// So many unanswered questions in a row mean that it does not live.

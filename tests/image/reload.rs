@@ -6,7 +6,8 @@ use crate::household::edit;
 use crate::phone::{Family, Transport};
 use crate::sip::{self, Request};
 
-fn register(exchange: &Exchange, network: &Network) {
+/// Alice comes in, or the test fails.
+pub fn register(exchange: &Exchange, network: &Network) {
     let password = exchange.password("alice");
     let request = Request {
         user: "alice",

@@ -77,6 +77,64 @@ fn a_frozen_service_that_answers_no_probe_is_ended_and_started_again() {
 }
 
 #[test]
+fn a_service_that_its_probe_finds_dead_is_ended_and_started_again() {
+    let root = Root::new();
+    let ill = root.path("ill");
+    let script = root.path("ask");
+    std::fs::write(
+        &script,
+        format!(
+            "#!/bin/sh\necho asked about $MAINPID by $$\ntest ! -e {}\n",
+            ill.display()
+        ),
+    )
+    .unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    root.service(
+        "pbx",
+        &format!(
+            "[Service]\nX-Probe=exec:{}\nX-ProbeIntervalSec=300ms\nX-ProbeFailures=2\nRestart=always",
+            script.display()
+        ),
+        &format!("rm -f {}; echo well; exec sleep 1000", ill.display()),
+    );
+    let mut it = root.start();
+    it.hears("pbx: well");
+    it.hears("pbx: asked about");
+    it.hears("pbx: asked about");
+    std::fs::write(&ill, "").unwrap();
+    it.hears(&format!(
+        "pbx: no answer on `{}`; asking again",
+        script.display()
+    ));
+    it.hears("pbx: gives no sign of life; ending it");
+    it.hears("pbx: well");
+    it.stops();
+}
+
+#[test]
+fn a_probe_that_cannot_be_run_ends_nobody() {
+    let root = Root::new();
+    root.service(
+        "pbx",
+        "[Service]\nX-Probe=exec:/no/program\nX-ProbeIntervalSec=500ms\nX-ProbeFailures=1",
+        "exec sleep 1000",
+    );
+    root.service(
+        "clock",
+        "[Service]\nType=oneshot\nRestart=on-failure\nRestartSec=150ms",
+        "exit 1",
+    );
+    let mut it = root.start();
+    it.hears("pbx: cannot be asked on `/no/program` whether it lives");
+    for _ in 0..10 {
+        it.hears("clock: starts again");
+    }
+    assert_eq!(root.service_status("pbx")["state"], "running");
+    it.stops();
+}
+
+#[test]
 fn a_service_that_answers_late_is_left_alone() {
     let root = Root::new();
     root.service(

@@ -229,6 +229,7 @@ impl Supervisor {
             Role::Main(_)
             | Role::Hook
             | Role::Trial
+            | Role::Probe(_)
             | Role::Stage(_)
             | Role::Check(_)
             | Role::Control { .. }
@@ -351,6 +352,7 @@ impl Supervisor {
             }
             Role::Control { .. } => self.control_ended(role, exit),
             Role::Cut => {}
+            Role::Probe(index) => self.probe_ended(index, exit),
             helper => self.helper_ended(helper, exit),
         }
     }

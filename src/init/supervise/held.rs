@@ -39,6 +39,8 @@ impl Listener {
 #[derive(Debug)]
 pub struct Probe {
     pub(super) path: String,
+    /// Who is asked instead of the socket.
+    pub(super) command: Vec<String>,
     pub(super) pulse: Pulse,
     pub(super) connection: Option<OwnedFd>,
     /// Why the last question could not be put; told once.
@@ -46,9 +48,18 @@ pub struct Probe {
 }
 
 impl Probe {
+    /// Whom it asks, for people.
+    pub(super) fn whom(&self) -> String {
+        match self.command.is_empty() {
+            true => self.path.clone(),
+            false => self.command.join(" "),
+        }
+    }
+
     pub fn new(spec: &ProbeSpec) -> Probe {
         Probe {
             path: spec.path.clone(),
+            command: spec.command.clone(),
             pulse: Pulse::new(spec.interval, spec.failures),
             connection: None,
             problem: None,

@@ -47,6 +47,7 @@ impl Supervisor {
             Some(
                 Role::Drain(index)
                 | Role::Reload(index)
+                | Role::Probe(index)
                 | Role::Stage(index)
                 | Role::Check(index)
                 | Role::Control { index, .. },

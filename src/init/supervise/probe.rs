@@ -1,4 +1,4 @@
-//! Asking a service on its own socket whether it lives.
+//! Asking a service on its own socket, or by a command beside it, whether it lives.
 //!
 //! A connection is no answer: PID 1 may hold the listening socket itself, and the kernel connects whoever
 //! asks. Asterisk's console greets everybody who connects with one line (`netconsole` in its main/asterisk.c),
@@ -8,13 +8,15 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::epoll::Epoll;
+use nix::unistd::Pid;
 
-use super::Supervisor;
 use super::held::Probe;
 use super::unit::Unit;
+use super::{Role, Supervisor};
 use crate::init::pulse::{Action, Event as Beat};
-use crate::init::service::{Event, Moment, State};
+use crate::init::service::{Event, Exit, Moment, State};
 use crate::logd::syslog::{NOTICE, WARNING};
+use crate::sys::process;
 use crate::sys::socket::{Connected, connect_unix};
 
 impl Unit {
@@ -57,15 +59,20 @@ impl Supervisor {
                 if probe.pulse.missed() > 0 {
                     let text = format!(
                         "{}: no answer on `{}`; asking again",
-                        unit.spec.name, probe.path
+                        unit.spec.name,
+                        probe.whom()
                     );
                     self.journal.say(WARNING, text);
                 }
                 self.ask_for_life(index, now);
             }
-            Some(Action::Withdraw) => close(&self.epoll, probe),
+            Some(Action::Withdraw) => {
+                close(&self.epoll, probe);
+                self.cut_probe(index);
+            }
             Some(Action::Dead) => {
                 close(&self.epoll, probe);
+                self.cut_probe(index);
                 self.feed(index, Event::WatchdogFailed);
             }
             None => {}
@@ -79,6 +86,10 @@ impl Supervisor {
         let Some(probe) = &mut unit.probe else {
             return;
         };
+        if !probe.command.is_empty() {
+            self.run_probe(index);
+            return;
+        }
         close(&self.epoll, probe);
         match connect_unix(&self.paths.at(&probe.path)) {
             Ok(Connected::Yes(fd)) => {
@@ -89,17 +100,72 @@ impl Supervisor {
             }
             // So many wait to be heard that no more can: nobody takes them.
             Ok(Connected::QueueFull) => {}
-            Err(problem) => {
-                let text = problem.to_string();
-                if probe.problem.as_ref() != Some(&text) {
-                    let line = format!(
-                        "{}: cannot be asked on `{}` whether it lives: {text}",
-                        unit.spec.name, probe.path
-                    );
-                    self.journal.say(WARNING, line);
-                    probe.problem = Some(text);
+            Err(problem) => self.not_asked(index, &problem.to_string(), now),
+        }
+    }
+
+    /// The question could not be put; the reason is told once.
+    fn not_asked(&mut self, index: usize, problem: &str, now: Moment) {
+        let Some(unit) = self.units.get_mut(index) else {
+            return;
+        };
+        let Some(probe) = &mut unit.probe else {
+            return;
+        };
+        if probe.problem.as_deref() != Some(problem) {
+            let line = format!(
+                "{}: cannot be asked on `{}` whether it lives: {problem}",
+                unit.spec.name,
+                probe.whom()
+            );
+            self.journal.say(WARNING, line);
+            probe.problem = Some(problem.to_owned());
+        }
+        self.beat(index, Beat::NotAsked, now);
+    }
+
+    /// Runs the command that asks, as the service's user.
+    fn run_probe(&mut self, index: usize) {
+        self.cut_probe(index);
+        let around = self.surroundings();
+        let Some(unit) = self.units.get(index) else {
+            return;
+        };
+        let Some(probe) = &unit.probe else {
+            return;
+        };
+        let spawned = unit.spawn_helper(&probe.command, Vec::new(), false, &around);
+        let now = self.now();
+        match spawned {
+            // Its time is that of the question; who is silent longer is cut.
+            Ok(child) => self.remember(child, Role::Probe(index), Moment::MAX),
+            Err(problem) => self.not_asked(index, &problem, now),
+        }
+    }
+
+    /// The command that asks has ended.
+    pub(super) fn probe_ended(&mut self, index: usize, exit: Exit) {
+        let now = self.now();
+        match exit {
+            // The codes of a program that cannot be run, which says nothing about the service.
+            Exit::Code(126 | 127) => self.not_asked(index, &exit.to_string(), now),
+            _ if exit.is_success() => {
+                let unit = self.units.get_mut(index);
+                if let Some(probe) = unit.and_then(|unit| unit.probe.as_mut()) {
+                    probe.problem = None;
                 }
-                self.beat(index, Beat::NotAsked, now);
+                self.beat(index, Beat::Answered, now);
+            }
+            _ => {}
+        }
+    }
+
+    /// Kills the command that asks, if it runs; what it says is nobody's matter any more.
+    fn cut_probe(&mut self, index: usize) {
+        for (pid, role) in &mut self.roles {
+            if *role == Role::Probe(index) {
+                *role = Role::Cut;
+                process::signal_group(Pid::from_raw(*pid), libc::SIGKILL);
             }
         }
     }
