@@ -13,9 +13,11 @@ struct Turnserver(Child, Server);
 
 impl Turnserver {
     fn start() -> Turnserver {
-        // A port that was free a moment ago.
-        let port = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let port = port.local_addr().unwrap().port();
+        // A port that was free a moment ago; the socket must be gone before the server binds it.
+        let port = {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            socket.local_addr().unwrap().port()
+        };
         let arguments = format!(
             "--stun-only -n --no-tls --no-dtls --no-cli -L 127.0.0.1 -p {port} --log-file stdout --pidfile /dev/null -b /dev/null"
         );
