@@ -41,7 +41,7 @@ pub fn syntax(evidence: &Evidence) -> Answer {
             Severity::Error,
             format!("Asterisk does not read {name} to its end"),
             format!("{name}:{}: {}", problem.line, problem.what),
-            "mend the line, and let it read again: `switchhook reload asterisk`",
+            format!("mend the line, and have it read: {}", reload_of(name)),
         )
     });
     Ok(found.collect())
@@ -115,6 +115,18 @@ fn contexts(evidence: &Evidence) -> Vec<Finding> {
     found
 }
 
+/// The order that has a file read again, and nothing else where there is such a one: calls go on in any case, but the
+/// PBX is busy with a reload of everything.
+fn reload_of(file: &str) -> String {
+    let order = match file {
+        "rtp.conf" => "module reload res_rtp_asterisk.so",
+        _ if file.starts_with("extensions") => "dialplan reload",
+        _ if file.starts_with("pjsip") => "module reload res_pjsip.so",
+        _ => return "`switchhook reload asterisk`".to_owned(),
+    };
+    format!("`asterisk -rx '{order}'`")
+}
+
 /// Names without an address.
 pub fn names(evidence: &Evidence) -> Answer {
     let Some(unresolved) = &evidence.files.unresolved else {
@@ -129,14 +141,20 @@ pub fn names(evidence: &Evidence) -> Answer {
             false => Severity::Warning,
         };
         let issue = match is_identity {
-            true => format!("a trunk is not set up, for its name `{}` has no address", one.name),
+            true => format!(
+                "a trunk is not set up, for its name `{}` has no address",
+                one.name
+            ),
             false => format!("the name `{}` has no address", one.name),
         };
         Finding::new(
             severity,
             issue,
             format!("{}:{}: {}: {}", one.file, one.line, one.key, one.why),
-            "correct the name, or let the container reach a name server (`--dns`); then `switchhook reload asterisk`",
+            format!(
+                "correct the name, or let the container reach a name server (`--dns`); then {}",
+                reload_of(&one.file)
+            ),
         )
     });
     Ok(found.collect())

@@ -14,6 +14,8 @@ use crate::seed::volume::Volume;
 
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
+    /// Why PID 1 does not answer: this is no running exchange, or not for this user to ask.
+    pub no_init: Option<String>,
     /// What is wrong with the variables.
     pub mistakes: Vec<String>,
     pub reach: Reach,

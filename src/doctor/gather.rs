@@ -19,7 +19,7 @@ use crate::config;
 use crate::config::accounts::Account;
 use crate::config::external::{External, Known, can_be_reached};
 use crate::config::paths::Paths;
-use crate::init::control::{Reply, Request, ask};
+use crate::init::control::{Reply, Request, ServiceStatus, ask};
 use crate::nat::transports::{rtp_ports, transports};
 use crate::nat::{ask as stun, daemon, look};
 use crate::seed::plan::{Owner, PLACES};
@@ -94,7 +94,15 @@ pub fn gather(paths: &Paths, is_offline: bool) -> Evidence {
     evidence.obstacles = obstacles(paths, &evidence.files);
     let status = std::fs::read_to_string("/proc/1/status").unwrap_or_default();
     evidence.capabilities = console::capabilities(&status);
-    evidence.limits = limits(paths);
+    let services = match ask(&paths.control_socket(), &Request::Status, PATIENCE) {
+        Ok(Reply::Status(status)) => status.services,
+        Ok(_) => Vec::new(),
+        Err(error) => {
+            evidence.no_init = Some(error.to_string().replace("\nhint: ", "; "));
+            Vec::new()
+        }
+    };
+    evidence.limits = limits(&services);
     evidence.clock = built().map(|built| (unix_now(), built));
     evidence.zone = zone(paths);
     evidence
@@ -236,7 +244,7 @@ fn tls(paths: &Paths) -> Option<Result<Tls, String>> {
             problems: report.problems,
         }),
         Ok(Reply::Refused { reason }) => Err(reason),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(format!("nobody answers at its socket: {error}")),
     };
     Some(answer)
 }
@@ -320,12 +328,12 @@ fn obstacle(path: &Path, name: &str, who: &Account, need: Need) -> Option<Obstac
 }
 
 /// Of PID 1 and the services, those first that pass theirs on.
-fn limits(paths: &Paths) -> Vec<Limit> {
+fn limits(services: &[ServiceStatus]) -> Vec<Limit> {
     let mut all = vec![("PID 1".to_owned(), 1)];
-    if let Ok(Reply::Status(status)) = ask(&paths.control_socket(), &Request::Status, PATIENCE) {
-        let services = status.services.iter();
-        all.extend(services.filter_map(|one| Some((one.name.clone(), one.pid?))));
-    }
+    let pids = services
+        .iter()
+        .filter_map(|one| Some((one.name.clone(), one.pid?)));
+    all.extend(pids);
     let limit = |(who, pid): (String, i32)| {
         let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
         Some(Limit {

@@ -71,11 +71,22 @@ pub fn capabilities(evidence: &Evidence) -> Answer {
     let missing = CAPABILITIES
         .iter()
         .filter(|(bit, ..)| held & (1 << bit) == 0);
+    let present = CAPABILITIES
+        .iter()
+        .filter(|(bit, ..)| held & (1 << bit) != 0);
+    let present: Vec<&str> = present.map(|(_, name, ..)| *name).collect();
+    let seen = match present.as_slice() {
+        [] => "PID 1 holds none of those that the demo gives".to_owned(),
+        some => format!(
+            "of those that the demo gives, PID 1 holds {}",
+            some.join(", ")
+        ),
+    };
     let found = missing.map(|(_, name, what, severity)| {
         Finding::new(
             *severity,
             format!("the container has no {name}: {what}"),
-            format!("PID 1 holds {held:#x}"),
+            seen.clone(),
             format!("`cap_add: [{name}]`, or `--cap-add={name}`"),
         )
     });
@@ -179,6 +190,7 @@ mod tests {
         let found = capabilities(&evidence).unwrap();
         assert_eq!(found.len(), 1);
         assert!(found[0].issue.contains("NET_ADMIN") && found[0].severity == Severity::Warning);
+        assert!(found[0].evidence.ends_with("SETUID, SETPCAP"));
     }
 
     #[test]

@@ -8,10 +8,12 @@ use std::net::IpAddr;
 use super::evidence::Evidence;
 use super::{Answer, Finding, Severity};
 use crate::config::external::{External, Known};
+use crate::config::ports::Ports;
 use crate::nat::surroundings::Mode;
 use crate::nat::text::{IPV4, IPV6, RTP, is_private};
 use crate::nat::transports::Transport;
 
+const RELOAD: &str = "have it read: `asterisk -rx 'module reload res_rtp_asterisk.so'`";
 const AUTO: &str = "SWITCHHOOK_EXTERNAL_ADDRESS=auto finds it and follows it";
 
 /// Whether phones and carriers outside are told an address at which they reach us.
@@ -67,6 +69,17 @@ fn outside(seen: Known, evidence: &Evidence) -> Known {
 
 /// An address was named, or has a name.
 fn given(known: Known, named: &str, seen: Known, evidence: &Evidence, found: &mut Vec<Finding>) {
+    if let (Some(Err(why)), Some(address)) = (
+        &evidence.reach.stun,
+        known.all().find(|address| !is_private(*address)),
+    ) {
+        found.push(Finding::new(
+            Severity::Note,
+            "whether the address outside is right is not known",
+            format!("SWITCHHOOK_EXTERNAL_ADDRESS={named}{address}, and {why}"),
+            "to have it compared, open UDP to a STUN server, or name one of your own in SWITCHHOOK_STUN_SERVERS",
+        ));
+    }
     for address in known.all() {
         let seen = seen.all().find(|seen| seen.is_ipv4() == address.is_ipv4());
         if evidence.around.is_own(address) && evidence.around.mode().is_bridge() {
@@ -102,10 +115,10 @@ fn told(known: Known, evidence: &Evidence, found: &mut Vec<Finding>) {
         let include = if address.is_ipv4() { IPV4 } else { IPV6 };
         let of_family = |transport: &&Transport| transport.is_v6 == address.is_ipv6();
         let silent = names(transports.iter().filter(of_family), |media| media.is_none());
-        if !silent.is_empty() {
+        if let Some(silent) = silent {
             found.push(Finding::new(
                 Severity::Error,
-                format!("{silent} does not tell our address outside"),
+                format!("our address outside is not told by {silent}"),
                 format!("it is {address}, and no external_media_address holds there"),
                 format!(
                     "put `#tryinclude {include}` into the section in pjsip_transport.conf, and reload"
@@ -116,10 +129,10 @@ fn told(known: Known, evidence: &Evidence, found: &mut Vec<Finding>) {
             let media = media.and_then(|media| media.parse::<IpAddr>().ok());
             media.is_some_and(|media| media != address)
         });
-        if !other.is_empty() {
+        if let Some(other) = other {
             found.push(Finding::new(
                 Severity::Warning,
-                format!("{other} tells another address outside"),
+                format!("another address outside is told by {other}"),
                 format!("ours is {address}, and pjsip_transport.conf has an external_media_address of its own"),
                 format!("take the line out, and put `#tryinclude {include}` there"),
             ));
@@ -139,11 +152,11 @@ fn unsaid(seen: Known, evidence: &Evidence, found: &mut Vec<Finding>) {
     let own = own.map_or("not known".to_owned(), |own| own.to_string());
     let is_behind_nat = outside(seen, evidence).v4;
     if let Some(seen) = is_behind_nat {
-        if !silent.is_empty() {
+        if let Some(silent) = silent {
             found.push(Finding::new(
                 Severity::Warning,
                 "phones and carriers outside are told our address inside, so that they send their sound to nowhere",
-                format!("a STUN server sees us at {seen}, our own address is {own}, and {silent} names no other"),
+                format!("a STUN server sees us at {seen}, our own address is {own}, and no other is named for {silent}"),
                 AUTO,
             ));
         }
@@ -151,7 +164,7 @@ fn unsaid(seen: Known, evidence: &Evidence, found: &mut Vec<Finding>) {
             let media = media.and_then(|media| media.parse::<IpAddr>().ok());
             media.is_some_and(|media| media != IpAddr::V4(seen) && !is_private(media))
         });
-        if !wrong.is_empty() {
+        if let Some(wrong) = wrong {
             found.push(Finding::new(
                 Severity::Error,
                 format!("the address outside of {wrong} is wrong"),
@@ -159,31 +172,31 @@ fn unsaid(seen: Known, evidence: &Evidence, found: &mut Vec<Finding>) {
                 format!("name {seen} there; or take the lines out, put `#tryinclude {IPV4}` there, and {AUTO}"),
             ));
         }
-    } else if !silent.is_empty()
+    } else if let Some(silent) = silent
         && let mode @ Mode::Bridge { .. } = evidence.around.mode()
     {
         found.push(Finding::new(
             Severity::Note,
             "phones beyond this host are told the container's own address",
-            format!("{mode}, our own address is {own}, and {silent} names no other"),
+            format!("{mode}; our own address is {own}, and no other is named for {silent}"),
             format!("if there are such phones: {AUTO}, or name the host's address"),
         ));
     }
 }
 
-/// The transports of which it holds, in words; empty where there is none.
+/// The transports of which it holds, in words.
 fn names<'a>(
     transports: impl Iterator<Item = &'a Transport>,
     holds: impl Fn(Option<&str>) -> bool,
-) -> String {
+) -> Option<String> {
     let names: Vec<&str> = transports
         .filter(|transport| holds(transport.media.as_deref()))
         .map(|transport| transport.name.as_str())
         .collect();
     match names.as_slice() {
-        [] => String::new(),
-        [one] => format!("transport {one}"),
-        more => format!("transports {}", more.join(", ")),
+        [] => None,
+        [one] => Some(format!("transport {one}")),
+        more => Some(format!("transports {}", more.join(", "))),
     }
 }
 
@@ -194,26 +207,23 @@ pub fn rtp(evidence: &Evidence) -> Answer {
     };
     let mut found = Vec::new();
     let file = evidence.files.ports;
-    if let Some(file) = file
-        && file != named
-        && evidence.reach.ports_given
-    {
+    let disagrees = |file: &Ports| *file != named && evidence.reach.ports_given;
+    if let Some(file) = file.filter(disagrees) {
         found.push(Finding::new(
             Severity::Error,
             "sound uses other ports than those that are published",
             format!("SWITCHHOOK_RTP_PORTS={named}, and rtp.conf says {file}, which comes first"),
-            format!("put `#tryinclude {RTP}` into rtp.conf, in the place of rtpstart and rtpend"),
+            format!("put `#tryinclude {RTP}` into rtp.conf, in the place of rtpstart and rtpend, and {RELOAD}"),
         ));
     }
     let holds = evidence.pbx.ports.or(file).unwrap_or(named);
-    if let Some(file) = file
-        && holds != file
-    {
+    // What is wrong in the file should not be read, too.
+    if let Some(file) = file.filter(|file| !disagrees(file) && holds != *file) {
         found.push(Finding::new(
             Severity::Warning,
             "the PBX uses other ports than rtp.conf names",
             format!("rtp.conf says {file}, and Asterisk uses {holds}"),
-            "let it read its configuration again: `switchhook reload asterisk`",
+            RELOAD,
         ));
     }
     if holds.count() > 1000 && evidence.around.mode().is_bridge() {
@@ -360,6 +370,8 @@ mod tests {
         assert!(told(nat(&evidence)).is_empty());
         evidence.reach.stun = seen("203.0.113.8");
         one(nat(&evidence), Severity::Error, "outside is wrong");
+        evidence.reach.stun = Some(Err("no STUN server answers".to_owned()));
+        one(nat(&evidence), Severity::Note, "is not known");
         // That of a host at home is meant for the phones there.
         evidence.reach.external = external("192.168.1.5").ok();
         evidence.files.transports = Some(vec![transport("udp", Some("192.168.1.5"))]);
@@ -379,10 +391,14 @@ mod tests {
         one(
             nat(&evidence),
             Severity::Error,
-            "transports udp, tls does not tell",
+            "is not told by transports udp, tls",
         );
         evidence.files.transports = Some(vec![transport("udp", Some("203.0.113.9"))]);
-        one(nat(&evidence), Severity::Warning, "tells another address");
+        one(
+            nat(&evidence),
+            Severity::Warning,
+            "another address outside is told by",
+        );
         // Without NAT there is nothing to tell.
         evidence.reach.stun = seen("172.17.0.2");
         evidence.files.transports = Some(vec![transport("udp", None)]);
@@ -401,6 +417,9 @@ mod tests {
             Severity::Error,
             "other ports than those that are published",
         );
+        // The PBX has not read it yet, and should not.
+        evidence.pbx.ports = ports("10000-10099").ok();
+        one(rtp(&evidence), Severity::Error, "other ports than those");
         evidence.files.ports = ports("10000-10099").ok();
         evidence.pbx.ports = ports("10000-10199").ok();
         one(rtp(&evidence), Severity::Warning, "than rtp.conf names");

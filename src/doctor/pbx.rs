@@ -9,10 +9,11 @@ use super::{Answer, Finding, Severity};
 const MOST: usize = 12;
 
 pub fn runs(evidence: &Evidence) -> Answer {
-    match &evidence.pbx.answers {
-        None => Err("it was not asked".to_owned()),
-        Some(Ok(())) => Ok(Vec::new()),
-        Some(Err(why)) => Ok(vec![Finding::new(
+    match (&evidence.pbx.answers, &evidence.no_init) {
+        (None, _) => Err("it was not asked".to_owned()),
+        (Some(Ok(())), _) => Ok(Vec::new()),
+        (Some(Err(_)), Some(why)) => Err(why.clone()),
+        (Some(Err(why)), None) => Ok(vec![Finding::new(
             Severity::Error,
             "the PBX does not answer",
             why.clone(),
@@ -65,6 +66,9 @@ fn list(names: &[String]) -> String {
 pub fn tls(evidence: &Evidence) -> Answer {
     let tls = match &evidence.tls {
         None => return Err("this image has no keeper of certificates".to_owned()),
+        Some(Err(_)) if evidence.no_init.is_some() => {
+            return Err("the exchange does not run here".to_owned());
+        }
         Some(Err(why)) => {
             return Ok(vec![Finding::new(
                 Severity::Error,
@@ -102,6 +106,11 @@ mod tests {
         evidence.pbx.answers = Some(Err("nobody listens".to_owned()));
         assert_eq!(runs(&evidence).unwrap().len(), 1);
         assert!(modules(&evidence).is_err());
+        // Where there is no exchange, nobody is missing.
+        evidence.no_init = Some("no PID 1".to_owned());
+        evidence.tls = Some(Err("no such file".to_owned()));
+        assert!(runs(&evidence).unwrap_err().contains("no PID 1"));
+        assert!(tls(&evidence).is_err());
         evidence.pbx.answers = Some(Ok(()));
         assert!(runs(&evidence).unwrap().is_empty());
     }

@@ -13,17 +13,41 @@ const SECOND: &str = "203.0.113.99";
 /// Somebody who is in no network of the exchange's.
 const STRANGER: &str = "198.18.0.7";
 
-/// The exchange registers a phone abroad, and asks it whether it is there; the value is that question.
-fn question_to_a_stranger(outside: &Outside, exchange: &Exchange, password: &str) -> String {
+/// The exchange registers a phone abroad, asks it whether it is there, and calls it; the value is that question, and the
+/// invitation.
+fn what_a_stranger_is_told(outside: &Outside, exchange: &Exchange) -> (String, String) {
     let own = exchange.address4().parse().unwrap();
+    let password = exchange.password("alice");
     let mut talk = Talk::open(outside, STRANGER, own, Carrier::Udp).unwrap();
-    assert_eq!(talk.register("alice", password), Some(200));
-    until("the question whether it is there", || {
-        match talk.message() {
-            Some(text) if text.starts_with("OPTIONS ") => Ok(text),
+    assert_eq!(talk.register("alice", &password), Some(200));
+    let mut next = |method: &str| {
+        until(method, || match talk.message() {
+            Some(text) if text.starts_with(method) => Ok(text),
             other => Err(format!("{other:?}")),
-        }
-    })
+        })
+    };
+    let question = next("OPTIONS ");
+    let phone = question.split([' ', ';']).nth(1).unwrap();
+    // Another phone may have this account, too.
+    exchange.asterisk(&format!(
+        "channel originate PJSIP/alice/{phone} application Echo"
+    ));
+    (question, next("INVITE "))
+}
+
+/// The stranger is told this address for signaling and for sound, and no other.
+fn tells(question: &str, invitation: &str, address: &str) {
+    for message in [question, invitation] {
+        let told = fields(message, &["Via", "Contact"]);
+        assert!(
+            told.len() == 2 && told.iter().all(|value| value.contains(address)),
+            "{message}"
+        );
+    }
+    let sound = format!("c=IN IP4 {address}");
+    let mut lines = invitation.lines().filter(|line| line.starts_with("c="));
+    assert!(lines.all(|line| line == sound), "{invitation}");
+    assert!(invitation.contains(&sound), "{invitation}");
 }
 
 fn let_the_stranger_in(exchange: &Exchange, outside: &Outside) {
@@ -86,15 +110,10 @@ fn the_address_is_found_out_told_and_followed_while_a_call_goes_on() {
     assert!(channels.contains("2 active channels"), "{channels}");
     alice.command("hangup", "");
     bob.wait_event(0, "CALL_CLOSED");
-    // A stranger is told the new address, and a neighbour the one inside.
+    // A stranger is told the new address.
     let_the_stranger_in(&exchange, &abroad.outside);
-    let password = exchange.password("alice");
-    let question = question_to_a_stranger(&abroad.outside, &exchange, &password);
-    let told = fields(&question, &["Via", "Contact"]);
-    assert!(
-        told.len() == 2 && told.iter().all(|value| value.contains(SECOND)),
-        "{question}"
-    );
+    let (question, invitation) = what_a_stranger_is_told(&abroad.outside, &exchange);
+    tells(&question, &invitation, SECOND);
     let status = exchange.exec(&["switchhook", "status", "nat"]);
     assert!(status.out.contains(SECOND), "{}", status.text);
 }
@@ -118,12 +137,8 @@ fn an_address_that_was_named_is_told_to_strangers_and_to_nobody_else() {
     assert!(!udp.contains("192.168.0.0"), "{udp}");
     let outside = Outside::in_network(&network.name);
     let_the_stranger_in(&exchange, &outside);
-    let password = exchange.password("alice");
-    let question = question_to_a_stranger(&outside, &exchange, &password);
-    assert!(
-        fields(&question, &["Contact"])[0].contains(FIRST),
-        "{question}"
-    );
+    let (question, invitation) = what_a_stranger_is_told(&outside, &exchange);
+    tells(&question, &invitation, FIRST);
     // Nothing changes here, so that nobody watches.
     assert_eq!(exchange.pid_of("nat"), None);
 }
