@@ -28,6 +28,9 @@ fn what_is_wrong_is_told_for_people_and_for_programs() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
+    // Where no exchange runs, its PBX is not missing.
+    let pbx = "-        pbx           the PBX runs: cannot reach the exchange at";
+    assert!(text.contains(pbx), "{text}");
     let (code, json) = doctor(&root, &["--json"]);
     let report: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(
