@@ -19,6 +19,9 @@ const AUTO: &str = "SWITCHHOOK_EXTERNAL_ADDRESS=auto finds it and follows it";
 /// Whether phones and carriers outside are told an address at which they reach us.
 pub fn nat(evidence: &Evidence) -> Answer {
     let reach = &evidence.reach;
+    if reach.ports.is_none() {
+        return Err("the variables cannot be read".to_owned());
+    }
     let mut found = Vec::new();
     let seen = match &reach.stun {
         Some(Ok(seen)) => *seen,

@@ -64,12 +64,10 @@ fn list(names: &[String]) -> String {
 }
 
 pub fn tls(evidence: &Evidence) -> Answer {
-    let tls = match &evidence.tls {
-        None => return Err("this image has no keeper of certificates".to_owned()),
-        Some(Err(_)) if evidence.no_init.is_some() => {
-            return Err("the exchange does not run here".to_owned());
-        }
-        Some(Err(why)) => {
+    let tls = match (&evidence.tls, &evidence.no_init) {
+        (None, _) => return Err("this image has no keeper of certificates".to_owned()),
+        (Some(Err(_)), Some(why)) => return Err(why.clone()),
+        (Some(Err(why)), None) => {
             return Ok(vec![Finding::new(
                 Severity::Error,
                 "the keeper of certificates does not answer",
@@ -77,7 +75,7 @@ pub fn tls(evidence: &Evidence) -> Answer {
                 "`switchhook status certs` and `switchhook logs certs` say why",
             )]);
         }
-        Some(Ok(tls)) => tls,
+        (Some(Ok(tls)), _) => tls,
     };
     let severity = match tls.is_critical {
         true => Severity::Error,

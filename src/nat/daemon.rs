@@ -198,6 +198,40 @@ fn one_by_stun(
         .collect();
     agreed(&reachable, holds).ok_or_else(|| match troubles.is_empty() {
         true => "no STUN server names an address that others can reach".to_owned(),
-        false => format!("no STUN server answers ({})", troubles.join("; ")),
+        false => format!("no STUN server answers ({})", together(&troubles)),
     })
+}
+
+/// What went wrong with each server; what went wrong with all of them only once.
+fn together(troubles: &[String]) -> String {
+    let parts: Option<Vec<(&str, &str)>> =
+        troubles.iter().map(|one| one.split_once(": ")).collect();
+    match parts.as_deref() {
+        Some([(first, why), rest @ ..]) if rest.iter().all(|(_, other)| other == why) => {
+            let others = rest.iter().map(|(server, _)| *server);
+            let servers: Vec<&str> = std::iter::once(*first).chain(others).collect();
+            format!("{}: {why}", servers.join(", "))
+        }
+        _ => troubles.join("; "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_trouble_is_told_once() {
+        let of = |texts: &[&str]| {
+            together(
+                &texts
+                    .iter()
+                    .map(|text| (*text).to_owned())
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(of(&["a:1: gone", "[::1]:2: gone"]), "a:1, [::1]:2: gone");
+        assert_eq!(of(&["a:1: gone", "b:2: late"]), "a:1: gone; b:2: late");
+        assert_eq!(of(&["a:1: gone"]), "a:1: gone");
+    }
 }
