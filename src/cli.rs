@@ -15,6 +15,7 @@ pub mod migrate;
 #[cfg(feature = "services")]
 pub mod minivm_send;
 pub mod output;
+pub mod pbx_reload;
 pub mod phone;
 pub mod prepare;
 pub mod processes;
@@ -63,6 +64,9 @@ enum Command {
     /// Print what the services say (started by PID 1)
     #[command(hide = true)]
     Logd,
+    /// Have the PBX read its configuration again, module by module (started by PID 1)
+    #[command(hide = true)]
+    PbxReload(pbx_reload::PbxReloadArgs),
     /// Follow our address outside (started by PID 1)
     #[command(hide = true)]
     Natd(RootArgs),
@@ -195,6 +199,7 @@ pub fn run() -> ExitCode {
         Command::Init(args) => init(&args),
         Command::Prepare(args) => prepare::run(&args),
         Command::Logd => logd(),
+        Command::PbxReload(args) => pbx_reload::run(&args),
         Command::Natd(args) => natd(&args),
         Command::Health(args) => health::run(&args),
         Command::Status(args) => status::run(&args),

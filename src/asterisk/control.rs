@@ -36,6 +36,9 @@ pub enum CtlError {
     /// Somebody listens but does not speak: Asterisk is starting, hanging, or the socket is held for it while it is down.
     #[error("Asterisk did not answer on `{}` within {} ms", path.display(), timeout.as_millis())]
     Silent { path: PathBuf, timeout: Duration },
+    /// It answers, and does not come to the end of a reload.
+    #[error("Asterisk has been reading its configuration for {} s and does not come to an end", .0.as_secs())]
+    Busy(Duration),
     #[error("`{}` is no Asterisk console", .0.display())]
     NotAsterisk(PathBuf),
     #[error("this command cannot be sent: it is empty, too long, or holds a line break")]

@@ -37,7 +37,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(120);
 /// How often PID 1 is asked meanwhile.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Exit code 0 when done, 1 when refused, 2 when the service did not get there.
+/// Exit code 0 when done, 1 when refused, 2 when the service did not get there, or its reload command failed.
 pub fn run(args: &ServiceArgs, order: Order) -> ExitCode {
     let out = Output::new(false);
     let socket = args.root.paths().control_socket();
@@ -62,13 +62,25 @@ pub fn run(args: &ServiceArgs, order: Order) -> ExitCode {
             out.problem(&reason, None);
             return Ok(Exit::No);
         }
-        if args.no_wait || order == Order::Reload {
+        if args.no_wait {
             return Ok(Exit::Ok);
         }
         let began = Instant::now();
         loop {
             let now = look()?;
             match now {
+                Some(ServiceStatus {
+                    reload: Some(end), ..
+                }) if order == Order::Reload && end != "running" && end != "done" => {
+                    out.problem(
+                        &format!(
+                            "{} did not take all of its configuration ({end})",
+                            args.service
+                        ),
+                        Some(&format!("`switchhook logs {}` says what", args.service)),
+                    );
+                    return Ok(Exit::Failed);
+                }
                 Some(service) if has_arrived(&service, order, before) => return Ok(Exit::Ok),
                 Some(service) if service.state == "failed" || began.elapsed() > LONGEST_WAIT => {
                     let end = service.last_exit.unwrap_or_default();
@@ -97,6 +109,6 @@ fn has_arrived(service: &ServiceStatus, order: Order, before: Option<i32>) -> bo
         Order::Stop => service.pid.is_none() && !service.wanted,
         Order::Start => service.up,
         Order::Restart | Order::Kill => service.up && service.pid != before,
-        Order::Reload => true,
+        Order::Reload => service.reload.as_deref() != Some("running"),
     }
 }

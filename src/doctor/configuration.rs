@@ -41,7 +41,7 @@ pub fn syntax(evidence: &Evidence) -> Answer {
             Severity::Error,
             format!("Asterisk does not read {name} to its end"),
             format!("{name}:{}: {}", problem.line, problem.what),
-            format!("mend the line, and have it read: {}", reload_of(name)),
+            "mend the line, and have it read: `switchhook reload asterisk`",
         )
     });
     Ok(found.collect())
@@ -115,18 +115,6 @@ fn contexts(evidence: &Evidence) -> Vec<Finding> {
     found
 }
 
-/// The order that has a file read again, and nothing else where there is such a one: calls go on in any case, but the
-/// PBX is busy with a reload of everything.
-fn reload_of(file: &str) -> String {
-    let order = match file {
-        "rtp.conf" => "module reload res_rtp_asterisk.so",
-        _ if file.starts_with("extensions") => "dialplan reload",
-        _ if file.starts_with("pjsip") => "module reload res_pjsip.so",
-        _ => return "`switchhook reload asterisk`".to_owned(),
-    };
-    format!("`asterisk -rx '{order}'`")
-}
-
 /// Names without an address.
 pub fn names(evidence: &Evidence) -> Answer {
     let Some(unresolved) = &evidence.files.unresolved else {
@@ -151,10 +139,7 @@ pub fn names(evidence: &Evidence) -> Answer {
             severity,
             issue,
             format!("{}:{}: {}: {}", one.file, one.line, one.key, one.why),
-            format!(
-                "correct the name, or let the container reach a name server (`--dns`); then {}",
-                reload_of(&one.file)
-            ),
+            "correct the name, or let the container reach a name server (`--dns`); then `switchhook reload asterisk`",
         )
     });
     Ok(found.collect())

@@ -13,7 +13,7 @@ use crate::nat::surroundings::Mode;
 use crate::nat::text::{IPV4, IPV6, RTP, is_private};
 use crate::nat::transports::Transport;
 
-const RELOAD: &str = "have it read: `asterisk -rx 'module reload res_rtp_asterisk.so'`";
+const RELOAD: &str = "have it read: `switchhook reload asterisk`";
 const AUTO: &str = "SWITCHHOOK_EXTERNAL_ADDRESS=auto finds it and follows it";
 
 /// Whether phones and carriers outside are told an address at which they reach us.

@@ -170,6 +170,9 @@ pub struct ServiceStatus {
     pub state_for_ms: u64,
     pub restarts: u64,
     pub last_exit: Option<String>,
+    /// How the last order to read its configuration again went: `running`, `done`, or how its command ended.
+    #[serde(default)]
+    pub reload: Option<String>,
     /// Its own word on how it does (sd_notify, STATUS=).
     pub status: Option<String>,
     #[serde(default)]

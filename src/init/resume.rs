@@ -83,6 +83,8 @@ pub struct UnitState {
     pub changed_at: Moment,
     pub status: Option<String>,
     pub trouble: Option<String>,
+    #[serde(default)]
+    pub last_reload: Option<String>,
 }
 
 /// The pipe to a service that takes the output.

@@ -1,13 +1,13 @@
 //! Follows our address outside for as long as the exchange runs, and has the PBX read it.
 //!
 //! `module reload res_pjsip.so` takes other `external_...` lines of a transport without touching its sockets, so that no
-//! call is dropped (seen with Asterisk 22.10.1, with `allow_reload` at its default of no). One thread does everything; another
-//! brings signals. Invariant: what is written is what was found last, and is never taken back because nobody answers.
+//! call is dropped (seen with Asterisk 22.10.1, with `allow_reload` at its default of no). One thread does everything; the first
+//! one hears signals, and ends at once whatever the other waits for. Invariant: what is written is what was found last, and is never taken back because nobody answers.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use super::ask::{Family, ask, ask_all, resolve};
@@ -22,7 +22,7 @@ use crate::config::external::{External, Known, Server, can_be_reached};
 use crate::config::paths::Paths;
 use crate::sys::notify;
 use crate::sys::say::{NOTICE, WARNING, say};
-use crate::sys::signal::{self, Signals};
+use crate::sys::signal::Signals;
 
 /// While something is wrong it is looked at no less often.
 const SOON: Duration = Duration::from_secs(10);
@@ -31,24 +31,29 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 const RELOAD: &str = "module reload res_pjsip.so";
 
-#[derive(Debug)]
-enum Wake {
-    Look,
-    Stop,
-}
-
 /// Runs until SIGTERM or SIGINT; without anything to follow it ends at once.
 ///
 /// # Errors
 /// If it cannot listen to signals.
 pub fn run(paths: &Paths, reach: &Reach) -> io::Result<()> {
-    let Some(wish) = &reach.external else {
+    let Some(wish) = reach.external.clone() else {
         return Ok(());
     };
-    let signals = Signals::install()?;
-    let (to, wakes) = channel();
-    std::thread::spawn(move || listen(signals, &to));
+    let mut signals = Signals::install()?;
+    let (to, looks) = channel();
+    let (paths, reach) = (paths.clone(), reach.clone());
+    std::thread::spawn(move || follow(&wish, &paths, &reach, &looks));
     notify::send_surely("READY=1");
+    signals.until_stop(|| {
+        let _ = to.send(());
+    });
+    notify::send("STOPPING=1");
+    // Whatever it does just now may be broken off: a file is whole or as it was, and the next start asks anew.
+    Ok(())
+}
+
+/// Looks again and again, and at once when it is told to.
+fn follow(wish: &External, paths: &Paths, reach: &Reach, looks: &Receiver<()>) {
     let mut follower = Follower::default();
     loop {
         let around = look::surroundings();
@@ -58,27 +63,8 @@ pub fn run(paths: &Paths, reach: &Reach) -> io::Result<()> {
             true => reach.interval.min(SOON),
             false => reach.interval.min(LONGEST),
         };
-        match wakes.recv_timeout(pause) {
-            Ok(Wake::Look) | Err(RecvTimeoutError::Timeout) => {}
-            Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-        }
-    }
-    notify::send("STOPPING=1");
-    Ok(())
-}
-
-fn listen(mut signals: Signals, to: &Sender<Wake>) {
-    loop {
-        signals.wait();
-        for request in signals.pending() {
-            let wake = match request {
-                signal::Request::Stop => Wake::Stop,
-                signal::Request::Reload => Wake::Look,
-                signal::Request::Dump | signal::Request::ChildEnded => continue,
-            };
-            if to.send(wake).is_err() {
-                return;
-            }
+        if looks.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
+            return;
         }
     }
 }
@@ -93,6 +79,7 @@ fn drive(follower: &mut Follower, event: Event, paths: &Paths, around: &Surround
                 Err(why) => Event::NotTaken(why),
             },
             Effect::Reload => match reload::ordered(&paths.asterisk_control(), RELOAD) {
+                Ok(said) if reload::is_refused(&said) => Event::NotTaken(said.trim().to_owned()),
                 Ok(_) => Event::Taken,
                 Err(CtlError::NotRunning(_) | CtlError::Silent { .. }) => Event::Absent,
                 Err(why) => Event::NotTaken(why.to_string()),

@@ -47,6 +47,7 @@ mod nat;
 mod papers;
 mod reexec;
 mod registration;
+mod reload;
 mod sockets;
 mod sound;
 mod stop;

@@ -268,7 +268,8 @@ fn configuration(
     let calls = manner.calls;
     let encryption = match manner.encryption {
         "" => "",
-        "dtls_srtp" => "module dtls_srtp.so",
+        // The media and their reports through one port, so with one handshake.
+        "dtls_srtp" => "rtcp_mux yes\nmodule dtls_srtp.so",
         _ => "module srtp.so",
     };
     let place = directory.path().display();

@@ -244,8 +244,8 @@ fn a_prompt_played_on_the_console_arrives_at_the_sound_server() {
             Err(channels)
         }
     });
-    demo.exchange.asterisk("channel request hangup all");
     until("the end of the call", || {
+        demo.exchange.asterisk("channel request hangup all");
         let channels = demo.exchange.asterisk("core show channels concise");
         if channels.contains("Console/") {
             Err(channels)

@@ -2,6 +2,10 @@
 
 use std::net::{IpAddr, UdpSocket};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use switchhook::config::external::Server;
 use switchhook::nat::ask::{Family, ask, ask_all};
@@ -68,6 +72,39 @@ fn who_does_not_answer_is_named_beside_those_who_do() {
     assert!(
         troubles.len() == 1 && troubles[0].starts_with("127.0.0.1:"),
         "{troubles:?}"
+    );
+}
+
+#[test]
+fn the_follower_ends_at_once_while_a_server_is_silent() {
+    let root = Root::bare();
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    silent
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut child = Command::new(BINARY)
+        .args(["natd", "--root"])
+        .arg(root.dir.path())
+        .env_clear()
+        .env("SWITCHHOOK_EXTERNAL_ADDRESS", "auto")
+        .env(
+            "SWITCHHOOK_STUN_SERVERS",
+            silent.local_addr().unwrap().to_string(),
+        )
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    silent.recv(&mut [0; 100]).unwrap();
+    let began = Instant::now();
+    let pid = Pid::from_raw(child.id().cast_signed());
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // It would wait for the server for seconds more.
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
     );
 }
 

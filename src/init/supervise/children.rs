@@ -189,7 +189,22 @@ impl Supervisor {
         }
     }
 
+    /// Whether a reload command of a service runs.
+    pub(super) fn reloads(&self, index: usize) -> bool {
+        let is_it = |role: &Role| matches!(role, Role::Reload(of) if *of == index);
+        self.roles.values().any(is_it)
+    }
+
     pub(super) fn helper_ended(&mut self, role: Role, exit: Exit) {
+        if let Role::Reload(index) = role
+            && let Some(unit) = self.units.get_mut(index)
+        {
+            unit.last_reload = Some(if exit.is_success() {
+                "done".to_owned()
+            } else {
+                exit.to_string()
+            });
+        }
         if exit.is_success() {
             return;
         }

@@ -243,6 +243,9 @@ impl Supervisor {
                     let mut status = service_status(unit, self.now());
                     let waits_for = unit.waits_for.iter();
                     status.waits_for = waits_for.map(|index| self.name(*index)).collect();
+                    if self.reloads(unit.index) {
+                        status.reload = Some("running".to_owned());
+                    }
                     status.last_event = self.events.last_of(&unit.spec.name).cloned();
                     status
                 })
@@ -298,6 +301,7 @@ fn service_status(unit: &super::Unit, now: Moment) -> ServiceStatus {
             .trouble
             .clone()
             .or_else(|| unit.life.last_exit().map(|exit| exit.to_string())),
+        reload: unit.last_reload.clone(),
         status: unit.status.clone(),
         description: unit.spec.description.clone(),
         waits_for: Vec::new(),

@@ -354,6 +354,7 @@ fn unit_state(unit: &Unit) -> UnitState {
         changed_at,
         status,
         trouble,
+        last_reload,
     } = unit;
     // Whether a listener is used is asked anew.
     let listener = |Listener { bound, .. }: &Listener| ListenerState {
@@ -396,6 +397,7 @@ fn unit_state(unit: &Unit) -> UnitState {
         changed_at: *changed_at,
         status: status.clone(),
         trouble: trouble.clone(),
+        last_reload: last_reload.clone(),
     }
 }
 
@@ -467,5 +469,6 @@ fn resume_unit(
         changed_at: state.changed_at,
         status: state.status,
         trouble: state.trouble,
+        last_reload: state.last_reload,
     })
 }

@@ -103,6 +103,8 @@ pub struct Unit {
     pub status: Option<String>,
     /// The exit that was not asked for, for health and status.
     pub trouble: Option<String>,
+    /// How its last reload went.
+    pub last_reload: Option<String>,
     /// Why it is started next.
     pub next_start: Reason,
     /// Why and when it was started last.
@@ -144,6 +146,7 @@ impl Unit {
             changed_at: Moment::ZERO,
             status: None,
             trouble: None,
+            last_reload: None,
             next_start: Reason::Boot,
             last_start: None,
             spec,
