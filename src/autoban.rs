@@ -3,7 +3,7 @@
 //! How the pieces fit: [`asterisk::ami::frame`](crate::asterisk::ami::frame) cuts the stream, `evidence` weighs an event,
 //! `ledger` keeps the books (`score` counts for one source, `policy` says how much is enough), and what follows is changes
 //! for the kernel, notes for the log and facts for the `journal`. `config` reads autoban.conf, `cidr` and `key` are the words
-//! that all share, `legacy`, `routes`, `blocklist` and `witness` read what others wrote, `outbox` paces what a webhook is told.
+//! that all share, `legacy`, `blocklist` and `witness` read what others wrote, `outbox` paces what a webhook is told.
 //! Those rooms are pure; `firewall` carries out what they ask for, and `daemon` brings all of it together.
 //!
 //! Invariant: the kernel is written, never read, between an event and its ban.
@@ -22,7 +22,6 @@ pub mod ledger;
 pub mod legacy;
 pub mod outbox;
 pub mod policy;
-pub mod routes;
 pub mod ruleset;
 pub mod score;
 pub mod witness;

@@ -5,6 +5,7 @@ pub mod autoban;
 #[cfg(feature = "services")]
 pub mod cert;
 pub mod codecs;
+pub mod doctor;
 pub mod events;
 pub mod health;
 pub mod logs;
@@ -70,6 +71,9 @@ enum Command {
     /// Have the PBX read its configuration again, module by module (started by PID 1)
     #[command(hide = true)]
     PbxReload(pbx_reload::PbxReloadArgs),
+    /// Follow our address outside (started by PID 1)
+    #[command(hide = true)]
+    Natd(RootArgs),
     /// Say whether the exchange is well: exit code 0 or 1 and one line of reason
     Health(health::HealthArgs),
     /// Show the exchange and its services
@@ -107,6 +111,8 @@ enum Command {
     Verify(verify::VerifyArgs),
     /// Say what a volume from mlan/docker-asterisk needs, do it, or take it back
     Migrate(migrate::MigrateArgs),
+    /// Look for what is wrong with the set-up, and say why and what to do: exit code 0 or 1
+    Doctor(doctor::DoctorArgs),
     /// Add, list, show and remove phones
     Phone(phone::PhoneArgs),
     /// Show which codecs the exchange can transcode
@@ -199,6 +205,7 @@ pub fn run() -> ExitCode {
         Command::Logd => logd(),
         Command::PbxAlive(args) => pbx_alive::run(&args),
         Command::PbxReload(args) => pbx_reload::run(&args),
+        Command::Natd(args) => natd(&args),
         Command::Health(args) => health::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Tree(args) => tree::run(&args),
@@ -215,6 +222,7 @@ pub fn run() -> ExitCode {
         Command::Reexec(args) => reexec::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Migrate(args) => migrate::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Phone(args) => phone::run(args),
         Command::Codecs(args) => codecs::run(&args),
         #[cfg(feature = "services")]
@@ -258,6 +266,21 @@ fn logd() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let out = output::Output::new(false);
+            out.error(&error, None);
+            out.finish(output::Exit::Failed)
+        }
+    }
+}
+
+fn natd(args: &RootArgs) -> ExitCode {
+    let out = output::Output::new(false);
+    // PID 1 has refused a bad environment before it started us.
+    let Ok(config) = config::read(&environment::all()) else {
+        return out.finish(output::Exit::Configuration);
+    };
+    match crate::nat::daemon::run(&args.paths(), &config.reach) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
             out.error(&error, None);
             out.finish(output::Exit::Failed)
         }

@@ -4,15 +4,19 @@
 //! holds only values that the registry allows.
 
 pub mod accounts;
+pub mod external;
 pub mod paths;
 pub mod pbx;
+pub mod ports;
 pub mod registry;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::units::value;
+use external::{External, Server};
 use pbx::Pbx;
+use ports::Ports;
 use registry::Form;
 
 /// The form of log lines.
@@ -50,6 +54,19 @@ pub struct Certificates {
     pub post_hook: Option<String>,
 }
 
+/// How the exchange is reached from outside, and where its calls sound.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reach {
+    /// `None`: nothing is said of an address outside.
+    pub external: Option<External>,
+    pub stun_servers: Vec<Server>,
+    /// Between two looks at an address that may change.
+    pub interval: Duration,
+    pub rtp_ports: Ports,
+    /// The range was named, and is not only the default.
+    pub rtp_ports_given: bool,
+}
+
 /// The valid configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -65,6 +82,7 @@ pub struct Config {
     pub host_name: Option<String>,
     pub certificate_days: u32,
     pub certificates: Certificates,
+    pub reach: Reach,
     /// Where WebSMS listens; `None` is nowhere.
     pub websms_port: Option<u16>,
     /// Where it listens with TLS.
@@ -176,6 +194,16 @@ pub fn read(environment: &BTreeMap<String, String>) -> Result<Config, Vec<Mistak
             key_bits: text("TLS_KEYBITS").parse().unwrap_or(2048),
             post_hook: given("ACME_POSTHOOK"),
         },
+        reach: Reach {
+            external: given("SWITCHHOOK_EXTERNAL_ADDRESS")
+                .and_then(|text| external::external(&text).ok()),
+            stun_servers: external::servers(text("SWITCHHOOK_STUN_SERVERS")).unwrap_or_default(),
+            interval: time("SWITCHHOOK_EXTERNAL_INTERVAL").max(Duration::from_secs(1)),
+            rtp_ports: ports::ports(text("SWITCHHOOK_RTP_PORTS")).unwrap_or(Ports::DEFAULT),
+            rtp_ports_given: environment
+                .get("SWITCHHOOK_RTP_PORTS")
+                .is_some_and(|ports| !ports.trim().is_empty()),
+        },
         websms_port: text("WEBSMSD_PORT").parse().ok().filter(|port| *port != 0),
         websms_tls_port: text("WEBSMSD_TLS_PORT").parse().ok(),
         migrate: given("MIGRATE_CONFIG"),
@@ -210,6 +238,9 @@ fn check(form: Form, text: &str) -> Result<(), String> {
         }
         Form::Path if text.starts_with('/') => Ok(()),
         Form::Path => Err("it must be an absolute path".to_owned()),
+        Form::External => external::external(text).map(|_| ()),
+        Form::Servers => external::servers(text).map(|_| ()),
+        Form::Ports => ports::ports(text).map(|_| ()),
         Form::Size { least, most } => match value::size(text)? {
             Some(size) if (least..=most).contains(&size) => Ok(()),
             _ => Err(format!(
@@ -224,6 +255,10 @@ fn check(form: Form, text: &str) -> Result<(), String> {
 fn hint(variable: &registry::Variable) -> String {
     match variable.form {
         Form::Time => format!("for example {}={}", variable.name, variable.default),
+        Form::External => format!(
+            "for example {}=auto, 203.0.113.7 or pbx.example.com",
+            variable.name
+        ),
         _ if variable.default.is_empty() => "see `switchhook init --help`".to_owned(),
         _ => format!("leave it out for the default, {}", variable.default),
     }
@@ -338,6 +373,31 @@ mod tests {
                 "{bad}"
             );
         }
+    }
+
+    #[test]
+    fn an_address_outside_and_a_range_of_ports_are_read() {
+        let plain = read(&env(&[])).unwrap().reach;
+        assert_eq!((plain.external, plain.rtp_ports_given), (None, false));
+        assert!(!plain.stun_servers.is_empty());
+        let reach = read(&env(&[
+            ("SWITCHHOOK_EXTERNAL_ADDRESS", "auto"),
+            ("SWITCHHOOK_RTP_PORTS", "20000-20199"),
+            ("SWITCHHOOK_EXTERNAL_INTERVAL", "0"),
+        ]))
+        .unwrap()
+        .reach;
+        assert_eq!(reach.external, Some(External::Auto));
+        assert_eq!(
+            (reach.rtp_ports.count(), reach.interval),
+            (200, Duration::from_secs(1))
+        );
+        let mistakes = read(&env(&[("SWITCHHOOK_RTP_PORTS", "20001-20100")])).unwrap_err();
+        let text = mistakes.first().map(ToString::to_string).unwrap();
+        assert!(
+            text.contains("even port") && text.contains("hint: "),
+            "{text}"
+        );
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub mod pipe;
 pub mod process;
 #[cfg(feature = "services")]
 pub mod program;
-#[cfg(feature = "services")]
+#[cfg(feature = "commands")]
 pub mod say;
 pub mod signal;
 #[allow(unsafe_code)]

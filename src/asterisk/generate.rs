@@ -176,7 +176,7 @@ fn renamed_units(paths: &Paths, pbx: Pbx) -> Result<Vec<(String, String)>, Strin
 }
 
 /// The account of the PBX's name, else Asterisk's, which the image has.
-fn account(pbx: Pbx) -> Option<&'static str> {
+pub fn account(pbx: Pbx) -> Option<&'static str> {
     let exists = |name: &&str| matches!(crate::sys::account::user(name), Ok(Some(_)));
     [pbx.name(), Pbx::default().name()].into_iter().find(exists)
 }

@@ -169,7 +169,7 @@ fn in_order(names: &str) -> Vec<&str> {
 const END: &str = "_EOF_";
 
 /// What the console says of a module that could not read its configuration (main/cli.c, handle_reload).
-fn is_refused(answer: &str) -> bool {
+pub fn is_refused(answer: &str) -> bool {
     ["reported a reload failure", "was not properly initialized"]
         .iter()
         .any(|words| answer.contains(words))

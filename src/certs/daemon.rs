@@ -37,6 +37,7 @@ use crate::sys::notify;
 use crate::sys::say::{NOTICE, WARNING, say};
 use crate::sys::signal::Signals;
 pub use books::Books;
+pub use desk::ask;
 use hands::Hands;
 use watch::Mode;
 

@@ -2,8 +2,6 @@
 //!
 //! It asks the keeper, and says what lies on the disk when that does not run. Invariant: no key is ever printed.
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,7 +10,7 @@ use serde::Serialize;
 
 use super::RootArgs;
 use super::output::{Exit, Output};
-use crate::certs::control::{Reply, Request, SOCKET};
+use crate::certs::control::{Reply, Request};
 use crate::certs::daemon::{self, Books};
 use crate::certs::keeper::{Outcome, Record, What};
 use crate::certs::metrics::metrics;
@@ -94,7 +92,7 @@ fn keep(paths: &Paths, out: &Output) -> Exit {
 }
 
 fn show(paths: &Paths, out: &Output, request: Request) -> Exit {
-    let report = match ask(paths, request) {
+    let report = match daemon::ask(paths, request, PATIENCE) {
         Ok(Reply::Report(report)) => *report,
         Ok(Reply::Refused { reason }) => {
             out.problem(&reason, None);
@@ -123,7 +121,7 @@ fn show(paths: &Paths, out: &Output, request: Request) -> Exit {
 }
 
 fn numbers(paths: &Paths, out: &Output) -> Exit {
-    let report = match ask(paths, Request::Show) {
+    let report = match daemon::ask(paths, Request::Show, PATIENCE) {
         Ok(Reply::Report(report)) => *report,
         Ok(Reply::Refused { reason }) => daemon::report_of_disk(paths, &reason),
         Err(error) => {
@@ -132,16 +130,6 @@ fn numbers(paths: &Paths, out: &Output) -> Exit {
     };
     out.text(metrics(&report, &Books::of(paths).history()).trim_end());
     Exit::Ok
-}
-
-fn ask(paths: &Paths, request: Request) -> io::Result<Reply> {
-    let mut stream = UnixStream::connect(paths.at(SOCKET))?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let line = serde_json::to_string(&request)? + "\n";
-    stream.write_all(line.as_bytes())?;
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer)?;
-    Ok(serde_json::from_str(&answer)?)
 }
 
 /// A report for people.

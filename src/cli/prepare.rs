@@ -19,6 +19,7 @@ use crate::init::identity;
 use crate::init::report::Line;
 use crate::logd::syslog::{ERROR, NOTICE, WARNING};
 use crate::migrate::Extent;
+use crate::nat::{self, surroundings::Surroundings};
 use crate::seed::{self, apply::SeedError};
 use crate::sys::clock::unix_now;
 use crate::sys::environment;
@@ -59,6 +60,11 @@ pub fn run(args: &PrepareArgs) -> ExitCode {
         generate_units(&paths, &config, &report);
         return report.0.finish(Exit::Ok);
     }
+    let around = nat::look::surroundings();
+    if let Err(problem) = nat::files::check_ports(config.reach.rtp_ports, &around.mode()) {
+        report.say(ERROR, &problem);
+        return report.0.finish(Exit::Configuration);
+    }
     let extent = Extent::of(config.migrate.as_deref());
     if let Err(error) = prepare_volume(&paths, extent, &report) {
         report.say(ERROR, &chain(&error));
@@ -68,6 +74,7 @@ pub fn run(args: &PrepareArgs) -> ExitCode {
         });
     }
     prepare_certificate(&paths, &config, &report);
+    prepare_nat(&paths, &config, &around, &report);
     generate_units(&paths, &config, &report);
     report.0.text(&Line::Done.to_string());
     report.0.finish(Exit::Ok)
@@ -117,6 +124,20 @@ fn prepare_volume(paths: &Paths, extent: Extent, report: &Report) -> Result<(), 
     Ok(())
 }
 
+/// Our address outside and the ports of sound. Without them the PBX speaks of its address inside.
+fn prepare_nat(paths: &Paths, config: &Config, around: &Surroundings, report: &Report) {
+    let account = generate::account(config.pbx).and_then(|name| identity::user(name).ok());
+    if let Err(problem) = nat::files::prepare(paths, &config.reach, around, account.as_ref()) {
+        report.say(
+            ERROR,
+            &format!("the PBX is not told our address: {problem}"),
+        );
+    }
+    for conflict in nat::files::conflicts(paths, &config.reach) {
+        report.say(WARNING, &conflict);
+    }
+}
+
 /// The units that follow from the PBX's configuration. Without them the PBX binds its own sockets.
 fn generate_units(paths: &Paths, config: &Config, report: &Report) {
     match generate::generate(paths, config.pbx) {
@@ -130,6 +151,15 @@ fn generate_units(paths: &Paths, config: &Config, report: &Report) {
             }
         }
         Err(problem) => report.say(ERROR, &format!("the PBX's sockets are not held: {problem}")),
+    }
+    let account = generate::account(config.pbx).unwrap_or("root");
+    if let Some(unit) = nat::files::unit(&config.reach, account)
+        && let Err(problem) = generate::add(paths, nat::files::UNIT, &unit)
+    {
+        report.say(
+            ERROR,
+            &format!("our address outside is not followed: {problem}"),
+        );
     }
     #[cfg(feature = "services")]
     for (port, name, more) in [

@@ -87,6 +87,11 @@ impl Paths {
         self.at("run/switchhook/hook.env")
     }
 
+    /// Our address outside, where the PBX includes it.
+    pub fn nat(&self) -> PathBuf {
+        self.at("run/switchhook/nat")
+    }
+
     /// Units that follow from the PBX's configuration, made anew at each start.
     pub fn generated_units(&self) -> PathBuf {
         self.at("run/switchhook/units")

@@ -19,6 +19,12 @@ pub enum Form {
     Path,
     /// Bytes, with K, M or G for the powers of 1024.
     Size { least: u64, most: u64 },
+    /// `auto`, addresses, or a name.
+    External,
+    /// STUN servers, with commas between.
+    Servers,
+    /// A range of UDP ports.
+    Ports,
 }
 
 /// One variable.
@@ -63,6 +69,30 @@ pub const VARIABLES: &[Variable] = &[
         "",
         Form::Text,
         "The name under which phones reach the exchange; goes into the self-signed certificate and phone settings.",
+    ),
+    variable(
+        "SWITCHHOOK_EXTERNAL_ADDRESS",
+        "",
+        Form::External,
+        "Our address as phones and carriers outside see it: `auto` asks STUN servers, an address (one of IPv4, one of IPv6, or both) holds as it is, a name is looked up. `auto` and a name are followed while calls go on. Not set: nothing is said of it.",
+    ),
+    variable(
+        "SWITCHHOOK_EXTERNAL_INTERVAL",
+        "60s",
+        Form::Time,
+        "How often an address that may change is looked at.",
+    ),
+    variable(
+        "SWITCHHOOK_STUN_SERVERS",
+        "stun.cloudflare.com,stun.l.google.com:19302,stun.sipgate.net",
+        Form::Servers,
+        "Whom `auto` asks, and `switchhook doctor` too: the first that answers, and all when the address seems to have changed.",
+    ),
+    variable(
+        "SWITCHHOOK_RTP_PORTS",
+        "10000-10099",
+        Form::Ports,
+        "The UDP ports of sound and pictures, four for a call; the demo publishes the same. At most 1000 in a container behind Docker's bridge, where each port costs a process of the host.",
     ),
     variable(
         "TLS_CERTDAYS",
@@ -359,6 +389,9 @@ pub fn form_text(form: Form) -> String {
         Form::Letters(letters) => format!("letters of `{letters}`"),
         Form::Path => "absolute path".to_owned(),
         Form::Size { .. } => "size, `10M`".to_owned(),
+        Form::External => "`auto`, addresses or a name".to_owned(),
+        Form::Servers => "servers, `host:port`".to_owned(),
+        Form::Ports => "ports, `10000-10099`".to_owned(),
     }
 }
 

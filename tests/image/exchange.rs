@@ -56,6 +56,12 @@ impl Recipe {
         self
     }
 
+    /// Without the options that begin like this.
+    pub fn without_option(mut self, beginning: &str) -> Recipe {
+        self.options.retain(|given| !given.starts_with(beginning));
+        self
+    }
+
     /// Without one of the demo's capabilities.
     pub fn without(mut self, capability: &str) -> Recipe {
         let option = format!("--cap-add={capability}");

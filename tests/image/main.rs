@@ -5,6 +5,7 @@
 // Tests run programs and wait for them; the rules for PID 1 do not hold here.
 #![allow(clippy::disallowed_methods)]
 
+mod abroad;
 mod demo;
 mod docker;
 mod exchange;
@@ -32,6 +33,7 @@ mod certs;
 mod certs_ordered;
 mod codecs;
 mod confinement;
+mod doctor;
 mod events;
 mod first_start;
 mod gabpbx;
@@ -41,6 +43,7 @@ mod household;
 mod kill;
 mod liveness;
 mod move_in;
+mod nat;
 mod papers;
 mod reexec;
 mod registration;

@@ -82,6 +82,23 @@ impl Outside {
         Outside::in_network(&format!("container:{}", exchange.name))
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its own address, where it has one.
+    pub fn address4(&self) -> String {
+        let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        ok(&["inspect", "--format", format, &self.name])
+    }
+
+    /// Runs a program of the host's in its network.
+    pub fn run(&self, words: &[&str]) {
+        let mut arguments = vec!["exec", &self.name, "chroot", "/host"];
+        arguments.extend(words);
+        ok(&arguments);
+    }
+
     /// Runs ip(8), with a command in words.
     pub fn ip(&self, command: &str) {
         let mut arguments = vec!["exec", &self.name, "chroot", "/host", "ip"];

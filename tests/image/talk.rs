@@ -260,7 +260,7 @@ impl Talk {
     }
 
     /// The next message; `None` when nothing comes or the connection is gone.
-    fn message(&mut self) -> Option<String> {
+    pub fn message(&mut self) -> Option<String> {
         loop {
             if let Some(message) = self.take() {
                 return Some(String::from_utf8_lossy(&message).into_owned());

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use switchhook::config::registry;
+use switchhook::doctor;
 use switchhook::seed::plan::{Owner, PLACES};
 use switchhook::units::directives::{DIRECTIVES, Treatment};
 
@@ -73,6 +74,15 @@ fn the_table_of_variables_is_the_registry() {
         "docs/reference/environment.md",
         "variables",
         &registry::markdown(),
+    );
+}
+
+#[test]
+fn the_table_of_checks_is_the_doctors() {
+    holds_table(
+        "docs/reference/commands/doctor.md",
+        "checks",
+        &doctor::markdown(),
     );
 }
 

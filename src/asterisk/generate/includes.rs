@@ -14,6 +14,26 @@ const LONGEST: u64 = 1 << 20;
 const DEEPEST: usize = 10;
 const MOST_FILES: usize = 200;
 
+/// A file and all that it includes, apart from each other.
+#[derive(Debug, Clone, Default)]
+pub struct Survey {
+    /// Each with its name, below the configuration where it lies there, and its text.
+    pub files: Vec<(String, String)>,
+    pub includes: Vec<Included>,
+}
+
+/// An `#include` or `#tryinclude`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Included {
+    /// In which file, and at which line of it.
+    pub file: String,
+    pub line: usize,
+    pub argument: String,
+    /// Asterisk refuses the whole file when what it names is not there.
+    pub is_required: bool,
+    pub is_there: bool,
+}
+
 /// Reads a file with what it includes in its place.
 pub struct Includes<'a> {
     paths: &'a Paths,
@@ -32,6 +52,55 @@ impl<'a> Includes<'a> {
 
     pub fn read(mut self, name: &str) -> Option<String> {
         self.file(&self.home.join(name), DEEPEST)
+    }
+
+    /// The file and all that it includes; nothing when it is not there.
+    pub fn survey(mut self, name: &str) -> Survey {
+        let mut survey = Survey::default();
+        self.visit(&self.home.join(name), DEEPEST, &mut survey);
+        survey
+    }
+
+    fn visit(&mut self, path: &Path, depth: usize, survey: &mut Survey) {
+        let name = self.name(path);
+        if survey.files.iter().any(|(known, _)| *known == name) {
+            return;
+        }
+        let Some(left) = self.left.checked_sub(1) else {
+            return;
+        };
+        self.left = left;
+        let Ok(text) = read_plain(path) else {
+            return;
+        };
+        let document = Document::parse(&text);
+        survey.files.push((name.clone(), text));
+        for (line, directive) in document.directives() {
+            let word = directive.word.to_ascii_lowercase();
+            let is_required = word == "include";
+            let Some(depth) = depth.checked_sub(1) else {
+                return;
+            };
+            if !is_required && word != "tryinclude" {
+                continue;
+            }
+            let found = self.matching(&directive.argument);
+            survey.includes.push(Included {
+                file: name.clone(),
+                line,
+                argument: directive.argument.clone(),
+                is_required,
+                is_there: found.iter().any(|path| path.exists()),
+            });
+            for included in found {
+                self.visit(&included, depth, survey);
+            }
+        }
+    }
+
+    fn name(&self, path: &Path) -> String {
+        let below = path.strip_prefix(self.home).unwrap_or(path);
+        below.display().to_string()
     }
 
     fn file(&mut self, path: &Path, depth: usize) -> Option<String> {
@@ -141,6 +210,47 @@ pub fn read_plain(path: &Path) -> std::io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_survey_names_what_is_missing_and_where() {
+        let root = tempfile::tempdir().unwrap();
+        let home = root.path().join("etc");
+        std::fs::create_dir_all(home.join("more")).unwrap();
+        std::fs::write(
+            home.join("a.conf"),
+            "[x]\n#include more/*.conf\n#tryinclude none.conf\n",
+        )
+        .unwrap();
+        std::fs::write(
+            home.join("more/b.conf"),
+            "#include \"c.conf\"\n#include a.conf\n",
+        )
+        .unwrap();
+        let paths = Paths::under(root.path());
+        let survey = Includes::at(&paths, &home).survey("a.conf");
+        let names: Vec<&str> = survey.files.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a.conf", "more/b.conf"]);
+        let missing: Vec<(&str, usize, &str, bool)> = survey
+            .includes
+            .iter()
+            .filter(|one| !one.is_there)
+            .map(|one| {
+                (
+                    one.file.as_str(),
+                    one.line,
+                    one.argument.as_str(),
+                    one.is_required,
+                )
+            })
+            .collect();
+        assert_eq!(
+            missing,
+            [
+                ("more/b.conf", 1, "c.conf", true),
+                ("a.conf", 3, "none.conf", false)
+            ]
+        );
+    }
 
     #[test]
     fn patterns_are_those_of_the_shell() {

@@ -311,7 +311,7 @@ impl State {
     /// Addresses, gateways, trunks. Says whether the kernel's lists must change.
     fn look_around(&mut self) -> bool {
         let addresses = surroundings::own_addresses();
-        let gateways = surroundings::gateways();
+        let gateways = crate::nat::look::gateways();
         self.ledger.set_own(&addresses);
         self.ledger.set_gateways(&gateways);
         self.trunks = surroundings::trunks(&self.options.paths.asterisk_config());

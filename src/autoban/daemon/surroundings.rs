@@ -9,7 +9,6 @@ use std::path::Path;
 use crate::asterisk::ami::frame::Lines;
 use crate::asterisk::conf::{Document, Section};
 use crate::autoban::cidr::Cidr;
-use crate::autoban::routes;
 use crate::sys::file::read_text;
 
 /// The most contacts and trunks that are kept.
@@ -32,14 +31,6 @@ pub fn own_addresses() -> Vec<IpAddr> {
     let mut all: Vec<IpAddr> = interfaces.filter_map(address).take(1024).collect();
     all.sort_unstable();
     all.dedup();
-    all
-}
-
-/// The default gateways of this network namespace.
-pub fn gateways() -> Vec<IpAddr> {
-    let text = |path| std::fs::read_to_string(path).unwrap_or_default();
-    let mut all = routes::gateways_v4(&text("/proc/net/route"));
-    all.extend(routes::gateways_v6(&text("/proc/net/ipv6_route")));
     all
 }
 

@@ -11,7 +11,8 @@ use std::sync::mpsc::{Sender, sync_channel};
 use std::time::Duration;
 
 use super::Wake;
-use crate::certs::control::{Reply, Request};
+use crate::certs::control::{Reply, Request, SOCKET};
+use crate::config::paths::Paths;
 
 /// The longest request, in bytes.
 const LONGEST: u64 = 4096;
@@ -32,6 +33,20 @@ pub fn open(path: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
     Ok(listener)
+}
+
+/// Asks the keeper that runs, as its client.
+///
+/// # Errors
+/// If none listens, or it does not answer in time.
+pub fn ask(paths: &Paths, request: Request, patience: Duration) -> io::Result<Reply> {
+    let mut stream = UnixStream::connect(paths.at(SOCKET))?;
+    stream.set_read_timeout(Some(patience))?;
+    let line = serde_json::to_string(&request)? + "\n";
+    stream.write_all(line.as_bytes())?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    Ok(serde_json::from_str(&answer)?)
 }
 
 /// Serves for ever.
