@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use super::directories::modules::Wanted;
 use super::directories::{DATA, Found, KINDS_OF_DATA, MODULES, Main, Overlay};
 use super::generate::includes::{Includes, read_plain};
+use super::generate::write;
 use crate::config::paths::Paths;
 use crate::config::pbx::Pbx;
-use crate::sys::file::{Owner, write_unsynced};
 
 /// What the program itself reads must be of its version.
 const PROGRAMS_OWN: [&str; 2] = ["documentation", "rest-api"];
@@ -223,17 +223,6 @@ fn names(directory: &Path) -> BTreeSet<String> {
         .filter(|path| path.exists())
         .filter_map(|path: PathBuf| Some(path.file_name()?.to_str()?.to_owned()))
         .collect()
-}
-
-fn write(path: &Path, text: &str) -> Result<(), String> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)
-            .map_err(|e| format!("cannot make `{}`: {e}", parent.display()))?;
-    }
-    let owner = Owner::Keep {
-        new_file_mode: 0o644,
-    };
-    write_unsynced(path, text.as_bytes(), owner).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]

@@ -108,7 +108,8 @@ pub fn add(paths: &Paths, name: &str, text: &str) -> Result<(), String> {
     write(&paths.generated_units().join(name), text)
 }
 
-fn write(path: &Path, text: &str) -> Result<(), String> {
+/// Writes a file of ours that lies in memory.
+pub(super) fn write(path: &Path, text: &str) -> Result<(), String> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)
             .map_err(|e| format!("cannot make `{}`: {e}", parent.display()))?;

@@ -32,9 +32,10 @@ use super::source::traefik::Traefik;
 use crate::config::Config;
 use crate::config::paths::Paths;
 use crate::sys::clock::unix_now;
+use crate::sys::environment;
 use crate::sys::notify;
 use crate::sys::say::{NOTICE, WARNING, say};
-use crate::sys::signal::{self, Signals};
+use crate::sys::signal::Signals;
 pub use books::Books;
 use hands::Hands;
 use watch::Mode;
@@ -94,24 +95,14 @@ pub fn run(paths: &Paths, config: &Config) -> Result<(), DaemonError> {
         let _ = ended.send(());
     });
     notify::send_surely("READY=1");
-    loop {
-        signals.wait();
-        for request in signals.pending() {
-            match request {
-                signal::Request::Stop => {
-                    notify::send("STOPPING=1");
-                    let _ = to.send(Wake::Stop);
-                    // Whatever it does just now may be broken off.
-                    let _ = end.recv_timeout(FAREWELL);
-                    return Ok(());
-                }
-                signal::Request::Reload => {
-                    let _ = to.send(Wake::Look);
-                }
-                signal::Request::Dump | signal::Request::ChildEnded => {}
-            }
-        }
-    }
+    signals.until_stop(|| {
+        let _ = to.send(Wake::Look);
+    });
+    notify::send("STOPPING=1");
+    let _ = to.send(Wake::Stop);
+    // Whatever it does just now may be broken off.
+    let _ = end.recv_timeout(FAREWELL);
+    Ok(())
 }
 
 /// The machine and its hands.
@@ -136,12 +127,10 @@ impl Keeping {
             _ => Vec::new(),
         };
         let wishes = &config.certificates;
-        let host = config.host_name.clone().unwrap_or_else(|| {
-            nix::unistd::gethostname().map_or_else(
-                |_| "localhost".to_owned(),
-                |name| name.to_string_lossy().into_owned(),
-            )
-        });
+        let host = config
+            .host_name
+            .clone()
+            .unwrap_or_else(environment::host_name);
         let (wanted, bad) = names::wanted(&host, &wishes.names);
         for word in bad {
             say(

@@ -17,7 +17,7 @@ use crate::mail::letter::{Letter, SCHEMA, State};
 use crate::mail::message::{self, Given};
 use crate::mail::queue::{PLACE, Queue, QueueError};
 use crate::mail::route::{Password, Protocol, Route, Secret, Server};
-use crate::sys::clock;
+use crate::sys::{clock, environment};
 
 /// The largest mail, in bytes: an hour of voice as WAV, encoded, is 160 MB; a mail server takes less.
 const LARGEST: u64 = 256 * 1024 * 1024;
@@ -235,8 +235,7 @@ fn take(
     reason: Option<&str>,
 ) -> Result<Vec<String>, TakeError> {
     let new_id = || Queue::new_id().map_err(TakeError::Name);
-    let host = nix::unistd::gethostname().unwrap_or_default();
-    let id = format!("{}@{}", new_id()?, host.to_string_lossy());
+    let id = format!("{}@{}", new_id()?, environment::host_name());
     let date = rfc5322(clock::wall_now());
     let mail = message::read(
         raw,

@@ -177,12 +177,10 @@ fn prepare_certificate(paths: &Paths, config: &Config, report: &Report) {
     // Key, certificate and record belong together: an order to stop waits until all are written.
     let stop = SigSet::from_iter([Signal::SIGTERM]);
     let _ = stop.thread_block();
-    let host_name = config.host_name.clone().unwrap_or_else(|| {
-        nix::unistd::gethostname().map_or_else(
-            |_| "localhost".to_owned(),
-            |name| name.to_string_lossy().into_owned(),
-        )
-    });
+    let host_name = config
+        .host_name
+        .clone()
+        .unwrap_or_else(environment::host_name);
     let account = identity::user(config.pbx.name());
     let gid = account.map_or_else(|_| nix::unistd::getegid().as_raw(), |account| account.gid);
     let place = Place::new(paths.certificates(), gid);

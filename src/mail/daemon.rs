@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::config::paths::Paths;
 use crate::sys::clock::unix_now;
 use crate::sys::say::{ERROR, NOTICE, WARNING, say};
-use crate::sys::signal::{self, Signals};
+use crate::sys::signal::Signals;
 use crate::sys::{environment, file, notify};
 
 /// The longest sleep: the clock may be set, and not every file system tells of new files.
@@ -63,13 +63,10 @@ pub fn run(paths: &Paths, config: &Config) -> Result<(), DaemonError> {
     std::thread::spawn(move || watch(&directory, &hints));
     let mut postman = Postman {
         queue,
-        host_name: config.host_name.clone().unwrap_or_else(|| {
-            let name = nix::unistd::gethostname();
-            name.map_or_else(
-                |_| "localhost".to_owned(),
-                |name| name.to_string_lossy().into_owned(),
-            )
-        }),
+        host_name: config
+            .host_name
+            .clone()
+            .unwrap_or_else(environment::host_name),
         told: Vec::new(),
         sent: Vec::new(),
         unwritten: BTreeMap::new(),
@@ -80,23 +77,13 @@ pub fn run(paths: &Paths, config: &Config) -> Result<(), DaemonError> {
         let _ = ended.send(());
     });
     notify::send_surely("READY=1");
-    loop {
-        signals.wait();
-        for request in signals.pending() {
-            match request {
-                signal::Request::Stop => {
-                    notify::send("STOPPING=1");
-                    let _ = to.send(Wake::Stop);
-                    let _ = end.recv_timeout(FAREWELL);
-                    return Ok(());
-                }
-                signal::Request::Reload => {
-                    let _ = to.send(Wake::Look);
-                }
-                signal::Request::Dump | signal::Request::ChildEnded => {}
-            }
-        }
-    }
+    signals.until_stop(|| {
+        let _ = to.send(Wake::Look);
+    });
+    notify::send("STOPPING=1");
+    let _ = to.send(Wake::Stop);
+    let _ = end.recv_timeout(FAREWELL);
+    Ok(())
 }
 
 /// Tells of files that come and go. Where it cannot, every half minute must do.

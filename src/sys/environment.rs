@@ -1,4 +1,4 @@
-//! The environment of this process, as text.
+//! The environment of this process, as text: its variables, and the name of its host.
 
 use std::collections::BTreeMap;
 
@@ -12,4 +12,12 @@ pub fn all() -> BTreeMap<String, String> {
             )
         })
         .collect()
+}
+
+/// The host's own name; `localhost` where it has none that can be read.
+pub fn host_name() -> String {
+    nix::unistd::gethostname().map_or_else(
+        |_| "localhost".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }

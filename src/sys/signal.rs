@@ -71,6 +71,20 @@ impl Signals {
             Ok(None) | Err(_) => self.0.pending().filter_map(request).collect(),
         }
     }
+
+    /// For a service's first thread: waits until the end is asked for, and calls `reload` for each SIGHUP before.
+    pub fn until_stop(&mut self, mut reload: impl FnMut()) {
+        loop {
+            self.wait();
+            for request in self.pending() {
+                match request {
+                    Request::Stop => return,
+                    Request::Reload => reload(),
+                    Request::Dump | Request::ChildEnded => {}
+                }
+            }
+        }
+    }
 }
 
 /// Lets signals wait as long as it is held; then those wait that waited before.
