@@ -3,6 +3,7 @@
 mod house;
 mod oracle;
 mod postgres;
+mod reloads;
 mod trouble;
 
 use std::time::{Duration, Instant};

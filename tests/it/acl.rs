@@ -392,6 +392,29 @@ fn databases_that_cannot_be_used_are_told() {
     assert!(told(78, &["list"]).contains("does not speak"));
 }
 
+/// As Asterisk shows the queues of two listeners.
+const QUEUES: &str = "
+Processor                                                       Processed   In Queue  Max Depth  Low water High water
+stasis/m:security:all-0000000b                                          2          0          1        450        500
+stasis/m:security:all-0000000c                                          0          0          0        450        500
+
+2 taskprocessors
+";
+
+#[test]
+fn a_part_that_does_not_take_the_change_is_told() {
+    let house = House::new();
+    let _heard = house.stand_in(|command| match command {
+        "core show taskprocessors like stasis/m:security:all-" => QUEUES.to_owned(),
+        ping if ping.starts_with("core ping taskprocessor") => {
+            "ping time: 5.000087 sec\n".to_owned()
+        }
+        _ => "ACL: odd\n----\n  0:  deny - 10.0.0.1/255.255.255.255\n".to_owned(),
+    });
+    let (_, err) = house.expect(2, &["add", "odd", "deny", "10.0.0.1"]);
+    assert!(err.contains("has not taken the lists within 5 s"), "{err}");
+}
+
 #[test]
 fn asterisk_is_told_and_has_to_show_the_change() {
     let house = House::new();
@@ -400,6 +423,13 @@ fn asterisk_is_told_and_has_to_show_the_change() {
     let shown = "ACL: odd\n----\n  0:  deny - 10.0.0.1/255.255.255.255\n";
     let heard = house.stand_in(move |command| match command {
         "module reload acl" => "Module 'acl' reloaded successfully.\n".to_owned(),
+        "core show taskprocessors like stasis/m:security:all-" => QUEUES.to_owned(),
+        "core ping taskprocessor stasis/m:security:all-0000000c" => {
+            "\nping failed: not found\n".to_owned()
+        }
+        ping if ping.starts_with("core ping taskprocessor") => {
+            "ping time: 0.001234 sec\n".to_owned()
+        }
         _ => shown.to_owned(),
     });
     let old = fs::metadata(house.file("acl.conf"))
@@ -408,18 +438,16 @@ fn asterisk_is_told_and_has_to_show_the_change() {
         .unwrap();
     let (out, _) = house.expect(0, &["add", "odd", "deny", "10.0.0.1"]);
     assert!(out.contains("manager user [me] has it: sessions"), "{out}");
-    assert!(
-        out.contains("PJSIP endpoint [bob] was told: calls"),
-        "{out}"
-    );
+    assert!(out.contains("PJSIP endpoint [bob] has it: calls"), "{out}");
     let said: Vec<String> = heard.try_iter().collect();
     assert_eq!(
         said,
         [
             "core show uptime seconds",
-            "core show taskprocessors like security",
             "module reload acl",
-            "core show taskprocessors like security",
+            "core show taskprocessors like stasis/m:security:all-",
+            "core ping taskprocessor stasis/m:security:all-0000000b",
+            "core ping taskprocessor stasis/m:security:all-0000000c",
             "acl show odd",
             "manager show user me"
         ]
@@ -520,6 +548,10 @@ fn verify_tells_what_is_amiss() {
     fs::write(units.join("x.service"), "[Service]\nExecStart=/bin/true\n").unwrap();
     house.write("manager.conf", "[me]\nacl = lost\n");
     house.write("pjsip.conf", "[x]\ntype=acl\nacl=home\n");
+    house.write(
+        "modules.conf",
+        "[modules]\nautoload = no\nload = res_pjsip.so\nload = res_pjsip_config_wizard.so\n",
+    );
     let output = house.command(&["verify"]).output().unwrap();
     let out = String::from_utf8(output.stdout).unwrap();
     let root = house.root.path().display().to_string();
@@ -531,4 +563,11 @@ fn verify_tells_what_is_amiss() {
         "{out}"
     );
     assert!(!out.contains("`home`"), "{out}");
+    let guard = "note: /srv/etc/asterisk/modules.conf: res_pjsip_config_wizard is loaded without res_pjsip_reload_order";
+    assert!(out.contains(guard), "{out}");
+    let with = "[modules]\nautoload = yes\n";
+    house.write("modules.conf", with);
+    let output = house.command(&["verify"]).output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(!out.contains("res_pjsip"), "{out}");
 }

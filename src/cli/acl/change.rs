@@ -204,6 +204,10 @@ fn run<'a>(
         None if job.new => Store::File,
         None => return Err(AclError::No(PlanError::NoList(job.name.to_owned()))),
     };
+    let removed = match job.change {
+        Change::Remove { number } => rule_of(known.as_ref(), number),
+        Change::Add { .. } | Change::RemoveList => None,
+    };
     match store {
         Store::File => change_file(&world, &job, known.as_ref())?,
         Store::Database => change_table(&world, &job, known.as_ref())?,
@@ -225,7 +229,14 @@ fn run<'a>(
             shared::carry(paths, job.name, ticket, &consumers)?
         }
     };
-    tell(output, &job, store, now.as_ref(), effect)
+    let gone = removed.as_deref();
+    tell(output, &job, store, (now.as_ref(), gone), effect)
+}
+
+/// A rule as the command is told it.
+fn rule_of(list: Option<&List>, number: usize) -> Option<String> {
+    let rule = list?.rules.get(number.checked_sub(1)?)?;
+    Some(format!("{} {}", rule.sense, rule.text))
 }
 
 /// The list as it would be.
@@ -400,11 +411,12 @@ fn change_table(world: &World, _: &Job<'_>, _: Option<&List>) -> Result<(), AclE
     world.of_database().map(|_| ())
 }
 
+/// `now` is the list as it is, or would be, and the rule that it has no more.
 fn tell(
     output: &Output,
     job: &Job<'_>,
     store: Store,
-    now: Option<&List>,
+    (now, gone): (Option<&List>, Option<&str>),
     effect: Effect,
 ) -> Result<Exit, AclError> {
     let exit = exit_of(&effect);
@@ -424,24 +436,29 @@ fn tell(
         let would = if job.dry_run { "would be " } else { "" };
         let (name, count) = (job.name, now.map_or(0, |list| list.rules.len()));
         let mut text = match &job.change {
-            Change::Add { sense, rule, .. } => {
-                format!(
-                    "{would}added to {name}: {sense} {rule}; it has {}\n",
-                    many(count)
-                )
+            Change::Add {
+                sense,
+                rule,
+                before,
+            } => {
+                let number = before.unwrap_or(count);
+                format!("{would}added to {name}: {sense} {rule}, rule {number} of {count}\n")
             }
-            Change::Remove { number } => {
-                format!(
-                    "{would}removed from {name}: rule {number}; it has {}\n",
-                    many(count)
-                )
+            Change::Remove { .. } => {
+                let (gone, left) = (gone.unwrap_or("a rule"), many(count));
+                format!("{would}removed from {name}: {gone}; it has {left}\n")
             }
-            Change::RemoveList => format!("{would}removed {name}\n"),
+            Change::RemoveList => format!("{would}removed: {name}\n"),
         };
         if now.is_some_and(|list| !list.denies_anybody()) {
             text.push_str("no rule of it denies anybody: it lets everybody in\n");
         }
-        text.push_str(&told(&effect));
+        text.push_str(&match (&job.change, &effect) {
+            (Change::RemoveList, Effect::Live { consumers }) if consumers.is_empty() => {
+                "Asterisk has it no more\n".to_owned()
+            }
+            _ => told(&effect),
+        });
         output.text(&text);
     }
     if let Some(reason) = reason {
@@ -480,7 +497,7 @@ fn told(effect: &Effect) -> String {
     for taken in consumers {
         let how = match taken.proven {
             true => "has it",
-            false => "was told",
+            false => "has not taken it",
         };
         text.push_str(&format!("{} {how}: {}\n", taken.words, taken.goes_on));
     }
@@ -542,7 +559,8 @@ pub(super) fn reload(paths: &Paths, output: &Output) -> Result<Exit, AclError> {
         });
     } else if exit == Exit::Ok {
         let count = lists.len();
-        output.text(&format!("{count} lists\n{}", told(&effect)));
+        let lists = if count == 1 { "list" } else { "lists" };
+        output.text(&format!("{count} {lists}\n{}", told(&effect)));
     }
     Ok(exit)
 }

@@ -2,9 +2,10 @@
 //!
 //! Checked on Asterisk 22.10.1: `module reload acl` does nothing while acl.conf is unchanged, not even for rows of a database,
 //! so the file is touched first. It then tells the manager, PJSIP, IAX2, RTP and STIR/SHAKEN, which ask for their lists anew;
-//! ARI is not told, so ari.conf is touched and res_ari reloaded. What the manager and ARI took can be seen in the console;
-//! PJSIP and the others show no rules there, and take them some hundredths of a second after the answer: it is waited for until
-//! their listeners to the change have handled it (tests/image/acl.rs).
+//! ARI is not told, so ari.conf is touched and res_ari reloaded. What the manager and ARI took can be seen in the console; PJSIP
+//! and the others show no rules there, and take them after the answer, each in the queue of its subscription to the topic of such
+//! changes. A ping is put at the end of each queue: what answers it has taken the change before (`publish_acl_change`,
+//! `ast_sorcery_force_reload_object`, `cli_tps_ping`).
 //! `acl show` asks a database at once, without a reload; so it tells before one whether Asterisk can read the lists in use. After a
 //! restart of PostgreSQL its first question fails, and whoever asked it in a reload would be closed to everybody.
 //! Invariants: `Effect::Live` is said only after Asterisk itself showed the list as it is written; no reload is asked for while
@@ -26,10 +27,13 @@ use crate::init::control::{Reply, Request, ask};
 const RELOAD: &str = "module reload acl";
 const RELOAD_ARI: &str = "module reload res_ari.so";
 const ANSWER: Duration = Duration::from_secs(5);
-/// How long a part may take to ask for its lists again; it took at most 0.2 s in our trials.
+/// How long a part may take to ask for its lists again.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Who has handled nothing for so long has nothing to handle; PJSIP took some 20 ms for a change.
-const QUIET: Duration = Duration::from_millis(250);
+/// Asterisk waits 5 s for the answer to a ping itself, and then ends as if it had come.
+const PING: Duration = Duration::from_secs(8);
+const PING_LOST: Duration = Duration::from_secs(5);
+/// What the queues of those are called who listen to changes of lists, as they do to security events (main/stasis.c).
+const LISTENERS: &str = "stasis/m:security:all-";
 /// How long PID 1 may take to have Asterisk up again after it ended.
 const BACK: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(10);
@@ -56,7 +60,7 @@ pub(super) struct Taken {
     pub name: String,
     #[serde(skip)]
     pub words: String,
-    /// It shows the new rules itself.
+    /// It shows the new rules itself, or its listener has handled the change.
     pub proven: bool,
     /// What the change does not touch.
     pub goes_on: &'static str,
@@ -80,12 +84,9 @@ pub(super) fn apply(
     touch(&home.join(crate::acl::FILE)).map_err(|error| Effect::Unproved {
         reason: format!("cannot touch `{}/acl.conf`: {error}", home.display()),
     })?;
-    let before = console
-        .handled()
-        .map_err(|error| Trouble::from(error).effect())?;
     // Where it ends over it, it reads the lists at its start.
     let answer = reload::ordered(console.socket, RELOAD).unwrap_or_default();
-    let settled = console.settle(&before).map_err(Trouble::from);
+    let settled = console.settle();
     match settled.and_then(|()| console.verify(&home, &answer, wanted, consumers)) {
         Err(Trouble::Console(_)) => {
             console.is_back().map_err(Trouble::effect)?;
@@ -103,13 +104,12 @@ pub(super) fn taken(paths: &Paths, consumers: &[&Consumer]) -> Vec<Taken> {
         name: consumer.name.clone(),
         words: consumer.words(),
         proven: match consumer.kind {
-            Kind::Manager | Kind::Ari => true,
             Kind::AutobanBlack | Kind::AutobanWhite => {
                 let service = "autoban".to_owned();
                 let reply = ask(&paths.control_socket(), &Request::Reload { service }, PID_1);
                 matches!(reply, Ok(reply) if !matches!(reply, Reply::Refused { .. }))
             }
-            _ => false,
+            _ => true,
         },
         goes_on: consumer.kind.goes_on(),
     };
@@ -175,30 +175,19 @@ impl Console<'_> {
         Ok(())
     }
 
-    /// How many messages each listener to the topic of changed lists has handled to the end (`stasis/m:security:all-0000000b 7`).
-    fn handled(&self) -> Result<Vec<String>, CtlError> {
-        let shown = self.ask("core show taskprocessors like security")?;
-        let lines = shown.lines().filter(|line| line.contains(":security:"));
-        let counts = lines.map(|line| {
-            line.split_whitespace()
-                .take(2)
-                .collect::<Vec<_>>()
-                .join(" ")
-        });
-        Ok(counts.collect())
-    }
-
-    /// Waits until those who listen have handled the change: each is further than before, or no more of them come to be, for not
-    /// all that listen are told of lists. PJSIP shows nothing else of what it has taken.
-    fn settle(&self, before: &[String]) -> Result<(), CtlError> {
-        let (mut behind, mut moved) = (before.len(), Instant::now());
-        while behind > 0 && moved.elapsed() < QUIET {
-            let now = self.handled()?;
-            let still = now.iter().filter(|count| before.contains(count)).count();
-            if still < behind {
-                (behind, moved) = (still, Instant::now());
+    /// Waits until all that listen to changes have handled this one: its message stands in their queues before our ping.
+    fn settle(&self) -> Result<(), Trouble> {
+        let shown = self.ask(&format!("core show taskprocessors like {LISTENERS}"))?;
+        for queue in listeners(&shown) {
+            let command = format!("core ping taskprocessor {queue}");
+            let answer = control::run(self.socket, &command, PING)?;
+            // One that is gone meanwhile has nothing to take.
+            if ping_time(&answer).is_some_and(|time| time >= PING_LOST) {
+                return Err(Trouble::Differs(format!(
+                    "one of its parts has not taken the lists within {} s",
+                    PING_LOST.as_secs()
+                )));
             }
-            crate::sys::clock::pause(PAUSE);
         }
         Ok(())
     }
@@ -282,6 +271,21 @@ impl Console<'_> {
     }
 }
 
+/// The queues of the listeners in a table of queues; their names are its first column.
+fn listeners(shown: &str) -> impl Iterator<Item = &str> {
+    let names = shown
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| name.starts_with(LISTENERS))
+}
+
+/// `stasis/m:security:all-0000000b ping time: 0.000112 sec`; `None` where there was nobody to ask.
+fn ping_time(answer: &str) -> Option<Duration> {
+    let (_, time) = answer.split_once("ping time: ")?;
+    let seconds: f64 = time.split_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
 /// Whether Asterisk shows a list as it is written; `None` where it does not run.
 pub(super) fn in_force(paths: &Paths, list: &List) -> Option<bool> {
     let socket = paths.asterisk_control();
@@ -351,6 +355,25 @@ mod tests {
         );
         assert_eq!(rules("t"), None);
         assert_eq!(rules_of("\nCould not find ACL named 'x'\n", "x"), None);
+    }
+
+    #[test]
+    fn the_queues_of_listeners_are_told_from_others_and_a_lost_ping_from_an_answer() {
+        let shown = "Processor                                  Processed   In Queue  Max Depth  Low water High water\n\
+                     stasis/m:security:all-0000000b                     7          0          1        450        500\n\
+                     stasis/p:security:all-00000099                     7          0          1        450        500\n\
+                     stasis/m:security:all-0000001c                     0          0          0        450        500\n\n3 taskprocessors\n";
+        assert_eq!(
+            listeners(shown).collect::<Vec<_>>(),
+            [
+                "stasis/m:security:all-0000000b",
+                "stasis/m:security:all-0000001c"
+            ]
+        );
+        let answered = "\npinging stasis/m:security:all-0000000b ...\n\tstasis/m:security:all-0000000b ping time: 0.000112 sec\n\n";
+        assert_eq!(ping_time(answered), Some(Duration::from_micros(112)));
+        assert!(ping_time("\tx ping time: 5.000143 sec\n").unwrap() >= PING_LOST);
+        assert_eq!(ping_time("\nping failed: x not found\n\n"), None);
     }
 
     #[test]

@@ -173,9 +173,11 @@ pub(super) fn show(world: &World, name: &str, output: &Output) -> Result<Exit, A
     if used_by.is_empty() {
         text.push_str("used by nobody\n");
     }
-    if in_force == Some(false) {
-        text.push_str("Asterisk has it otherwise: `switchhook acl reload` lets it take this\n");
-    }
+    text.push_str(match in_force {
+        Some(true) => "Asterisk has it as it is written\n",
+        Some(false) => "Asterisk has it otherwise: `switchhook acl reload` lets it take this\n",
+        None => "Asterisk does not run, or does not answer\n",
+    });
     output.text(&text);
     Ok(Exit::Ok)
 }

@@ -11,7 +11,7 @@ use crate::docker::{Ended, Network, Volume};
 use crate::exchange::{Exchange, Recipe};
 use crate::lines::until;
 use crate::outside::Outside;
-use crate::talk::{Carrier, Talk};
+use crate::talk::{Carrier, Register, Talk};
 
 /// Asterisk lets a failed login wait that long (main/manager.c).
 pub const LOGIN_PAUSE: Duration = Duration::from_secs(1);
@@ -142,6 +142,18 @@ impl House {
         let to: IpAddr = "127.0.0.1".parse().unwrap();
         let mut talk = Talk::open(&self.within, from, to, Carrier::Udp)?;
         talk.register("alice", &self.password)
+    }
+
+    /// The status of a registration from there, of that address.
+    pub fn registers_with(&self, phone: &str, from: &str, contact: &str) -> Option<u16> {
+        let to: IpAddr = "127.0.0.1".parse().unwrap();
+        let mut talk = Talk::open(&self.within, from, to, Carrier::Udp)?;
+        let register = Register {
+            contact: Some(format!("<sip:{phone}@{contact}:5060>")),
+            ..Register::of(phone)
+        };
+        let password = self.exchange.password(phone);
+        Some(talk.register_as(&register, phone, &password)?.0)
     }
 
     /// Whether the watcher can log in at the manager from there; `None` where the connection breaks.

@@ -75,7 +75,7 @@ fn bad_wishes_and_a_bad_file_change_nothing() {
     let told = house.acl(0, &["remove", "house", "deny", OUT]);
     assert!(told.contains("manager user [watcher] has it"), "{told}");
     assert!(
-        told.contains("PJSIP, each request, by [acl-house] was told"),
+        told.contains("PJSIP, each request, by [acl-house] has it"),
         "{told}"
     );
     assert!(house.lets_in(OUT));
