@@ -69,7 +69,10 @@ impl PlanError {
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
-            Self::NoList(_) => "`switchhook acl list` shows the lists; `switchhook acl add` with `--new` makes one".into(),
+            Self::NoList(_) => {
+                "`switchhook acl list` shows the lists; `switchhook acl add` with `--new` makes one"
+                    .into()
+            }
             Self::BadName(_) => {
                 format!("write at most {LONGEST_NAME} letters, digits, `-`, `_` and `.`")
             }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -186,14 +186,33 @@ impl House {
 
     /// What both say at the first question; `None` where one of them says nothing, or they differ.
     pub fn answer(&self, from: &str) -> Option<bool> {
-        match (self.registers(from)?, self.logs_in(from)?) {
-            (200, true) => Some(true),
-            (403, false) => Some(false),
+        let began = Instant::now();
+        let registers = self.registers(from);
+        let registered = began.elapsed();
+        match (registers, self.logs_in(from)) {
+            (Some(200), Some(true)) => Some(true),
+            (Some(403), Some(false)) => Some(false),
             other => {
-                println!("{from}: {other:?}");
+                let all = began.elapsed();
+                println!("{from}: {other:?} after {registered:?} and {all:?}");
                 None
             }
         }
+    }
+
+    /// Whether SIP answers nobody, and the thread that reloads PJSIP's transports waits for it (docs/reference/acl.md).
+    pub fn sip_stands(&self) -> bool {
+        let command = "core show taskprocessors like taskpool/s:pjsip";
+        let waiting = || {
+            let shown = self.exchange.asterisk(command);
+            let queues = shown.lines().map(|line| line.split_whitespace().nth(2));
+            queues
+                .filter(|count| {
+                    count.is_some_and(|count| count != "0" && count.parse::<u32>().is_ok())
+                })
+                .count()
+        };
+        (0..3).all(|_| waiting() > 0 && self.registers("127.6.6.6").is_none())
     }
 
     pub fn lets_in(&self, from: &str) -> bool {
