@@ -24,8 +24,6 @@ use crate::acl::plan::PlanError;
 use crate::acl::review::{Known, review};
 use crate::acl::rule::Sense;
 use crate::acl::store::{self, FileLists, StoreError};
-use crate::asterisk::directories::modules::Wanted;
-use crate::asterisk::generate::includes::Includes;
 use crate::config::paths::Paths;
 use crate::config::pbx::Pbx;
 use crate::sys::file::FileError;
@@ -296,7 +294,6 @@ pub fn findings(paths: &Paths) -> Vec<Finding> {
             Known::Unknown
         }
     };
-    findings.extend(unguarded(paths).map(|(file, text)| note(file, 0, text)));
     let notes = review(
         &file,
         &world.file.lists,
@@ -307,20 +304,6 @@ pub fn findings(paths: &Paths) -> Vec<Finding> {
     let notes = notes.into_iter();
     findings.extend(notes.map(|told| note(told.file, told.line, told.text)));
     findings
-}
-
-/// The module whose objects two reloads may make at once, and the one that lets one go on at a time.
-const WIZARD: &str = "res_pjsip_config_wizard";
-const GUARD: &str = "res_pjsip_reload_order";
-
-/// A modules.conf that loads the wizard without its guard: Asterisk can end over a reload of lists.
-fn unguarded(paths: &Paths) -> Option<(String, String)> {
-    let home = paths.asterisk_config();
-    let wanted = Wanted::read(&Includes::at(paths, &home).read("modules.conf")?);
-    (!wanted.excludes(WIZARD) && wanted.excludes(GUARD)).then(|| {
-        let text = format!("{WIZARD} is loaded without {GUARD}, so Asterisk can end over a change of a list: add `load = {GUARD}.so` behind it");
-        (home.join("modules.conf").display().to_string(), text)
-    })
 }
 
 /// Runs the command. Exit codes: 0 done, or let in; 1 no, or kept out; 2 failed; 64 usage; 78 configuration.
