@@ -200,21 +200,6 @@ impl House {
         }
     }
 
-    /// Whether SIP answers nobody, and the thread that reloads PJSIP's transports waits for it (docs/reference/acl.md).
-    pub fn sip_stands(&self) -> bool {
-        let command = "core show taskprocessors like taskpool/s:pjsip";
-        let waiting = || {
-            let shown = self.exchange.asterisk(command);
-            let queues = shown.lines().map(|line| line.split_whitespace().nth(2));
-            queues
-                .filter(|count| {
-                    count.is_some_and(|count| count != "0" && count.parse::<u32>().is_ok())
-                })
-                .count()
-        };
-        (0..3).all(|_| waiting() > 0 && self.registers("127.6.6.6").is_none())
-    }
-
     pub fn lets_in(&self, from: &str) -> bool {
         self.answer(from) == Some(true)
     }
