@@ -1,5 +1,6 @@
 //! The commands: one file per command, and `output` as the only printer.
 
+pub mod acl;
 #[cfg(feature = "services")]
 pub mod autoban;
 #[cfg(feature = "services")]
@@ -115,6 +116,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Add, list, show and remove phones
     Phone(phone::PhoneArgs),
+    /// Show, try and change Asterisk's named lists of addresses (Named ACLs)
+    Acl(acl::AclArgs),
     /// Show which codecs the exchange can transcode
     Codecs(codecs::CodecsArgs),
     /// Show who is banned and why, ban and free by hand; also under the name `autoban`
@@ -224,6 +227,7 @@ pub fn run() -> ExitCode {
         Command::Migrate(args) => migrate::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Phone(args) => phone::run(args),
+        Command::Acl(args) => acl::run(args),
         Command::Codecs(args) => codecs::run(&args),
         #[cfg(feature = "services")]
         Command::Autoban(args) => autoban::run(&args),

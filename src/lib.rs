@@ -1,6 +1,6 @@
 //! Switchhook, a telephone exchange in one container.
 //!
-//! Arrows between the rooms point down only. The pure rooms (`units`, `config`, `health`, `phone`,
+//! Arrows between the rooms point down only. The pure rooms (`acl` but `store`, `units`, `config`, `health`, `phone`,
 //! `asterisk::{ami, conf, directories}`, all of `websms` but `spool` and `daemon`, all of `mail` but `queue`, `send` and `daemon`, `web::{address, retry_after}`, all of `autoban` but `firewall` and `daemon`, all of `nat` but `ask`, `look`, `files` and `daemon`, all of `doctor` but `gather` and `mend`, `certs::acme::{leaf, names, schedule, settings, trouble}`, `seed::plan`, `migrate::plan`, `init::{service, order, events, flood, hooks,
 //! shutdown}`, `logd::{syslog, asterisk_line, lines, fold,
 //! queue, ring, query, style}`) import nothing
@@ -17,6 +17,8 @@
     )
 )]
 
+#[cfg(feature = "commands")]
+pub mod acl;
 pub mod asterisk;
 #[cfg(feature = "services")]
 pub mod autoban;

@@ -8,6 +8,7 @@
 //! The format is that of Asterisk's main/config.c; `conf/scan.rs` says which rules were taken from there.
 
 mod edit;
+mod full;
 mod resolve;
 mod scan;
 
@@ -15,6 +16,7 @@ use std::fmt;
 use std::ops::Range;
 
 pub use edit::EditError;
+pub use full::{FullEntry, FullSection};
 pub use scan::{Directive, Operator};
 use scan::{Header, HeaderOption, Kind};
 

@@ -13,7 +13,9 @@ use super::cidr::Cidr;
 use super::policy::{LONGEST, LONGEST_WEAK, Policy};
 use crate::web::address::Address;
 pub use value::seconds;
-use value::{address, bad, boolean, import, key_of, networks, number, ports, thousandths, time};
+use value::{
+    address, bad, boolean, import, key_of, names, networks, number, ports, thousandths, time,
+};
 
 /// How the manager is reached.
 #[derive(Clone, PartialEq, Eq)]
@@ -90,6 +92,15 @@ pub struct Webhook {
     pub weak: bool,
 }
 
+/// A named list of Asterisk's that is taken as a white or black list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AclUse {
+    pub name: String,
+    pub white: bool,
+    /// Of autoban.conf, from 1.
+    pub line: usize,
+}
+
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -97,6 +108,7 @@ pub struct Config {
     pub policy: Policy,
     pub whitelist: Vec<Cidr>,
     pub blacklist: Vec<Cidr>,
+    pub acls: Vec<AclUse>,
     pub webhook: Webhook,
     pub imports: Vec<Import>,
     /// The UDP ports that a weak ban closes.
@@ -111,6 +123,7 @@ impl Default for Config {
             policy: Policy::default(),
             whitelist: Vec::new(),
             blacklist: Vec::new(),
+            acls: Vec::new(),
             webhook: Webhook::default(),
             imports: Vec::new(),
             sipports: vec![5060],
@@ -182,6 +195,16 @@ pub const KEYS: &[(&str, &str, &str)] = &[
     ),
     ("whitelist", "networks", "never banned"),
     ("blacklist", "networks", "always dropped"),
+    (
+        "whitelist_acl",
+        "names",
+        "lists of acl.conf: whom a rule of theirs permits is never banned",
+    ),
+    (
+        "blacklist_acl",
+        "names",
+        "lists of acl.conf: whom a rule of theirs denies is always dropped",
+    ),
     (
         "webhook",
         "address",
@@ -347,7 +370,10 @@ impl Reader<'_> {
             let known: Vec<&str> = KEYS.iter().map(|(name, ..)| *name).collect();
             return self.unknown(&key, &known);
         }
-        if !matches!(key.as_str(), "import" | "whitelist" | "blacklist") {
+        if !matches!(
+            key.as_str(),
+            "import" | "whitelist" | "blacklist" | "whitelist_acl" | "blacklist_acl"
+        ) {
             self.repeated(&key);
         }
         let mut config = self.config.clone();
@@ -367,6 +393,15 @@ impl Reader<'_> {
             "maxjail" => number(value, 100, 1_048_576).map(|n| policy.maxjail = n),
             "whitelist" => networks(value).map(|list| config.whitelist.extend(list)),
             "blacklist" => networks(value).map(|list| config.blacklist.extend(list)),
+            "whitelist_acl" | "blacklist_acl" => {
+                let white = key == "whitelist_acl";
+                let line = self.line;
+                names(value).map(|names| {
+                    config
+                        .acls
+                        .extend(names.into_iter().map(|name| AclUse { name, white, line }));
+                })
+            }
             "webhook" => address(value).map(|to| config.webhook.to = to),
             "webhooksecret" => key_of(&config.webhook, Key::Given(value.to_owned()))
                 .map(|key| config.webhook.key = key),
@@ -384,7 +419,9 @@ impl Reader<'_> {
             Ok(()) => self.config = config,
             Err(bad) => {
                 let keeps = match key.as_str() {
-                    "whitelist" | "blacklist" | "import" => "the line is left out".to_owned(),
+                    "whitelist" | "blacklist" | "whitelist_acl" | "blacklist_acl" | "import" => {
+                        "the line is left out".to_owned()
+                    }
                     "webhooksecret" | "webhooksecret_file" => "the line is left out".to_owned(),
                     _ => "the default holds".to_owned(),
                 };

@@ -31,6 +31,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use crate::config::paths::Paths;
 use crate::sys::notify;
 use manager::Manager;
+pub use setup::take_named_lists;
 use state::State;
 use voice::{NOTICE, WARNING, say};
 

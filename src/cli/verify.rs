@@ -69,6 +69,11 @@ pub fn run(args: &VerifyArgs) -> ExitCode {
     }
     let mut checked = unit_files::check(&found);
     checked.findings.retain(is_about);
+    if args.path.is_none() {
+        checked
+            .findings
+            .extend(super::acl::findings(&args.root.paths()));
+    }
     if out.is_json() {
         out.json(&report(&checked));
     } else {

@@ -68,6 +68,11 @@ impl Paths {
         self.state().join("certs/acme")
     }
 
+    /// Which changes of named lists one reload has carried, and the locks beside it.
+    pub fn acl_ledger(&self) -> PathBuf {
+        self.at("run/switchhook/acl-ledger")
+    }
+
     pub fn notify_socket(&self) -> PathBuf {
         self.at("run/switchhook/notify.sock")
     }

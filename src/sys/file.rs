@@ -227,6 +227,22 @@ pub struct Lock(#[allow(dead_code, reason = "the open file is the lock")] File);
 /// # Errors
 /// If the lock file cannot be opened, or if another process holds the lock longer than `patience`.
 pub fn lock_beside(path: &Path, patience: Duration) -> Result<Lock, FileError> {
+    lock(path, patience, File::try_lock)
+}
+
+/// Takes the same lock beside others who share it: whoever wants it alone waits for all of them.
+///
+/// # Errors
+/// As of [`lock_beside`].
+pub fn share_beside(path: &Path, patience: Duration) -> Result<Lock, FileError> {
+    lock(path, patience, File::try_lock_shared)
+}
+
+fn lock(
+    path: &Path,
+    patience: Duration,
+    take: fn(&File) -> Result<(), TryLockError>,
+) -> Result<Lock, FileError> {
     let target = follow_links(path)?;
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let lock = parent(&target).join(format!(".{name}.lock"));
@@ -240,7 +256,7 @@ pub fn lock_beside(path: &Path, patience: Duration) -> Result<Lock, FileError> {
         .map_err(FileError::io(Step::Lock, &lock))?;
     let started = Instant::now();
     loop {
-        match file.try_lock() {
+        match take(&file) {
             Ok(()) => return Ok(Lock(file)),
             Err(TryLockError::WouldBlock) if started.elapsed() < patience => {
                 crate::sys::clock::pause(Duration::from_millis(20));

@@ -25,6 +25,7 @@ mod store;
 mod street;
 mod talk;
 
+mod acl;
 mod attackers;
 mod autoban;
 mod bad_input;

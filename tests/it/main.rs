@@ -5,6 +5,7 @@
     reason = "the tests run the binary as a child of theirs"
 )]
 
+mod acl;
 mod acme;
 mod appliance;
 mod autoban;

@@ -4,6 +4,8 @@
 //! Invariant: after an edit every line that the edit did not name means what it meant before. This is checked on the result,
 //! by reading it again; where it does not hold (an entry in the middle of a block comment, say) the edit is refused.
 
+mod entries;
+
 use super::scan::{Kind, MAX_LINE};
 use super::{Document, Line, replace};
 use thiserror::Error;
@@ -22,6 +24,8 @@ pub enum EditError {
     NoSection(String),
     #[error("there is a section `[{name}]` already, at line {line}")]
     SectionExists { name: String, line: usize },
+    #[error("line {line} is no entry of that section")]
+    NoEntry { line: usize },
     #[error("the edit would change what line {line} means")]
     Entangled { line: usize },
 }

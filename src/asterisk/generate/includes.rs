@@ -34,6 +34,33 @@ pub struct Included {
     pub is_there: bool,
 }
 
+/// A text with what it includes in its place.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Whole {
+    pub text: String,
+    /// The files that were read, in the order of their first lines.
+    pub files: Vec<PathBuf>,
+    /// For each line of the text its file's place in `files` and its number there, from 1.
+    origins: Vec<(usize, usize)>,
+}
+
+impl Whole {
+    /// The file and the line there of a line of the whole, both from 1.
+    #[must_use]
+    pub fn origin(&self, line: usize) -> Option<(&Path, usize)> {
+        let (file, line) = *self.origins.get(line.checked_sub(1)?)?;
+        Some((self.files.get(file)?, line))
+    }
+
+    fn push(&mut self, line: &str, file: usize, number: usize) {
+        // A last line without its end would swallow the next one.
+        let end = if line.ends_with('\n') { "" } else { "\n" };
+        self.text.push_str(line);
+        self.text.push_str(end);
+        self.origins.push((file, number));
+    }
+}
+
 /// Reads a file with what it includes in its place.
 pub struct Includes<'a> {
     paths: &'a Paths,
@@ -50,8 +77,8 @@ impl<'a> Includes<'a> {
         }
     }
 
-    pub fn read(mut self, name: &str) -> Option<String> {
-        self.file(&self.home.join(name), DEEPEST)
+    pub fn read(self, name: &str) -> Option<String> {
+        self.whole(name).map(|whole| whole.text)
     }
 
     /// The file and all that it includes; nothing when it is not there.
@@ -103,21 +130,35 @@ impl<'a> Includes<'a> {
         below.display().to_string()
     }
 
-    fn file(&mut self, path: &Path, depth: usize) -> Option<String> {
+    /// As `read`, and says where each line comes from. `None` where the file itself cannot be read.
+    pub fn whole(mut self, name: &str) -> Option<Whole> {
+        let mut whole = Whole::default();
+        self.file(&self.home.join(name), DEEPEST, &mut whole)?;
+        Some(whole)
+    }
+
+    fn file(&mut self, path: &Path, depth: usize, whole: &mut Whole) -> Option<()> {
         self.left = self.left.checked_sub(1)?;
         let text = read_plain(path).ok()?;
         let document = Document::parse(&text);
-        let mut whole = String::new();
+        let file = whole.files.len();
+        whole.files.push(path.to_owned());
         let mut directives = document.directives().peekable();
         let mut sections = document.sections().peekable();
         let mut section = None;
         for (index, line) in text.split_inclusive('\n').enumerate() {
             let number = index + 1;
             if let Some(header) = sections.next_if(|found| found.line() == number) {
-                section = Some(header.name().to_owned());
+                // A template is found by its filter only.
+                let filter = if header.is_template() {
+                    "TEMPLATES=include"
+                } else {
+                    ""
+                };
+                section = Some(format!("[{}](+{filter})\n", header.name()));
             }
             let Some((_, directive)) = directives.next_if(|(at, _)| *at == number) else {
-                whole.push_str(line);
+                whole.push(line, file, number);
                 continue;
             };
             let word = directive.word.to_ascii_lowercase();
@@ -125,16 +166,15 @@ impl<'a> Includes<'a> {
                 && (word == "include" || word == "tryinclude")
             {
                 for included in self.matching(&directive.argument) {
-                    whole.push_str(&self.file(&included, depth).unwrap_or_default());
-                    whole.push('\n');
+                    self.file(&included, depth, whole);
                 }
                 // Asterisk goes on in the section in which the directive stood.
-                if let Some(name) = &section {
-                    whole.push_str(&format!("[{name}](+)\n"));
+                if let Some(again) = &section {
+                    whole.push(again, file, number);
                 }
             }
         }
-        Some(whole)
+        Some(())
     }
 
     /// The files that an argument names, relative to the configuration; its last part may be a pattern (glob(7)).

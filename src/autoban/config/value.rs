@@ -113,6 +113,19 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split([',', ' ', '\t']).filter(|word| !word.is_empty())
 }
 
+/// Names of lists, with commas or blanks between them.
+pub(super) fn names(text: &str) -> Result<Vec<String>, Bad> {
+    let words = text.split([',', ' ', '\t']).filter(|word| !word.is_empty());
+    let names: Vec<String> = words.map(str::to_owned).collect();
+    match names.is_empty() {
+        false => Ok(names),
+        true => bad(
+            "that names no list",
+            "write names of lists of acl.conf, for example office",
+        ),
+    }
+}
+
 pub(super) fn networks(text: &str) -> Result<Vec<Cidr>, Bad> {
     let list: Result<Vec<Cidr>, _> = words(text).map(str::parse).collect();
     list.or_else(|e: NoCidr| {

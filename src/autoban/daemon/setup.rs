@@ -10,6 +10,7 @@ use crate::asterisk::generate::includes::Includes;
 use crate::autoban::config::{self, Config, Key, Mistake, Webhook};
 use crate::autoban::ledger::Fact;
 use crate::autoban::legacy;
+use crate::autoban::named_lists;
 use crate::config::paths::Paths;
 use crate::sys::file::read_text;
 
@@ -35,7 +36,8 @@ pub fn read(paths: &Paths) -> Read {
     let name = path.display().to_string();
     match read_text(&path) {
         Ok(text) => {
-            let (config, mistakes) = config::read(&name, &text);
+            let (mut config, mut mistakes) = config::read(&name, &text);
+            mistakes.extend(take_named_lists(&mut config, &name, paths));
             let off = (!config.enabled).then(|| format!("`{name}` says enabled = no"));
             Read {
                 config,
@@ -58,6 +60,15 @@ pub fn read(paths: &Paths) -> Read {
             }
         }
     }
+}
+
+/// Adds the networks of the lists of acl.conf that autoban.conf names.
+pub fn take_named_lists(config: &mut Config, name: &str, paths: &Paths) -> Vec<Mistake> {
+    if config.acls.is_empty() {
+        return Vec::new();
+    }
+    let found = crate::acl::store::file_lists(paths);
+    named_lists::take(config, name, &found.lists, &found.mistakes)
 }
 
 /// Tells the mistakes of a configuration.

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::autoban::config::{self, Config};
+use crate::autoban::daemon::take_named_lists;
 use crate::cli::output::{Exit, Output};
 use crate::config::paths::Paths;
 use crate::sys::file;
@@ -55,7 +56,8 @@ pub fn run(args: &CheckArgs, paths: &Paths, out: &Output) -> Exit {
         }
     };
     let name = path.display().to_string();
-    let (config, mistakes) = config::read(&name, &text);
+    let (mut config, mut mistakes) = config::read(&name, &text);
+    mistakes.extend(take_named_lists(&mut config, &name, paths));
     let mut mistakes: Vec<Mistake> = mistakes
         .into_iter()
         .map(|mistake| Mistake {
