@@ -126,6 +126,7 @@ pub const CHECKS: &[Check] = &[
     check("rtp", "the ports of sound", network::rtp),
     check("sources", "whose packets come from where", network::sources),
     check("names", "names in pjsip's files", configuration::names),
+    check("lists", "named lists of addresses", configuration::lists),
     check("tls", "certificates and listeners", pbx::tls),
     check("volume", "what /srv is", volume::kind),
     check("disk", "room in /srv", volume::disk),

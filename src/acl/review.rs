@@ -12,6 +12,8 @@ pub struct Note {
     /// From 1; 0 where it is about the whole file.
     pub line: usize,
     pub text: String,
+    /// Somebody is kept out by it, or may be.
+    pub is_trouble: bool,
 }
 
 /// What is known of the lists of the database.
@@ -47,6 +49,7 @@ pub fn review(
                 "{}: Asterisk takes nothing of its lists from the file while it says that, and at a start it has none: who uses one is closed to everybody",
                 mistake.problem
             ),
+            is_trouble: true,
         });
     }
     let kept = match database {
@@ -68,6 +71,7 @@ pub fn review(
                     "{} uses the list `{name}`, which is not there: it keeps everybody out",
                     consumer.words()
                 ),
+                is_trouble: true,
             });
         }
     }
@@ -77,6 +81,7 @@ pub fn review(
                 file: file.to_owned(),
                 line: 0,
                 text: format!("nobody uses the list `{}`", list.name),
+                is_trouble: false,
             });
         }
     }
@@ -86,6 +91,7 @@ pub fn review(
                 file: file.to_owned(),
                 line: 0,
                 text: format!("its list `{}` hides the one of the database", list.name),
+                is_trouble: true,
             });
         }
     }

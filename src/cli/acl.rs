@@ -21,7 +21,7 @@ use crate::acl::consumers::Consumer;
 use crate::acl::list::{List, Mistake};
 use crate::acl::mapping::{BadMapping, Mapping};
 use crate::acl::plan::PlanError;
-use crate::acl::review::{Known, review};
+use crate::acl::review::{Known, Note, review};
 use crate::acl::rule::Sense;
 use crate::acl::store::{self, FileLists, StoreError};
 use crate::config::paths::Paths;
@@ -262,48 +262,57 @@ impl World {
     }
 }
 
-/// What `switchhook verify` tells of the lists; nothing where no acl.conf is.
+/// What `switchhook verify` tells of the lists.
 pub fn findings(paths: &Paths) -> Vec<Finding> {
+    let told = notes(paths).into_iter().map(|told| Finding {
+        file: told.file,
+        line: told.line,
+        severity: Severity::Ignored,
+        text: told.text,
+    });
+    told.collect()
+}
+
+/// What is amiss with the lists; nothing where no acl.conf is.
+pub fn notes(paths: &Paths) -> Vec<Note> {
     let world = World::look(paths);
     let file = world.path().display().to_string();
     if world.file.files.is_empty() {
         return Vec::new();
     }
-    let note = |file: String, line, text| Finding {
-        file,
-        line,
-        severity: Severity::Ignored,
+    let note = |text| Note {
+        file: file.clone(),
+        line: 0,
         text,
+        is_trouble: true,
     };
-    let mut findings = Vec::new();
+    let mut notes = Vec::new();
     let kept = world.of_database();
     let database = match &kept {
         Ok(None) => Known::None,
         Ok(Some((lists, mistakes))) => {
-            findings.extend(mistakes.iter().map(|mistake| {
+            notes.extend(mistakes.iter().map(|mistake| {
                 let (list, mistake) = (&mistake.list, mistake.to_string());
                 let text =
                     format!("{mistake}: the list `{list}` keeps everybody out at the next reload");
-                note(file.clone(), 0, text)
+                note(text)
             }));
             Known::Lists(lists)
         }
         Err(error) => {
             let text = format!("the lists of the database are not known: {error}");
-            findings.push(note(file.clone(), 0, text));
+            notes.push(note(text));
             Known::Unknown
         }
     };
-    let notes = review(
+    notes.extend(review(
         &file,
         &world.file.lists,
         &world.file.mistakes,
         database,
         &world.consumers,
-    );
-    let notes = notes.into_iter();
-    findings.extend(notes.map(|told| note(told.file, told.line, told.text)));
-    findings
+    ));
+    notes
 }
 
 /// Runs the command. Exit codes: 0 done, or let in; 1 no, or kept out; 2 failed; 64 usage; 78 configuration.

@@ -61,7 +61,11 @@ struct Fixed {
 pub fn run(args: &DoctorArgs) -> ExitCode {
     let out = Output::new(args.json);
     let paths = args.root.paths();
-    let look = || examine(&gather(&paths, args.offline));
+    let look = || {
+        let mut evidence = gather(&paths, args.offline);
+        evidence.lists = Some(super::acl::notes(&paths));
+        examine(&evidence)
+    };
     let mut examined = look();
     let mut fixed = Vec::new();
     if args.fix {

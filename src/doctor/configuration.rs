@@ -145,6 +145,26 @@ pub fn names(evidence: &Evidence) -> Answer {
     Ok(found.collect())
 }
 
+/// Named lists of addresses: used and not there, there and not used, and mistakes.
+pub fn lists(evidence: &Evidence) -> Answer {
+    let Some(notes) = &evidence.lists else {
+        return Err("the lists were not looked at".to_owned());
+    };
+    let found = notes.iter().take(MOST).map(|note| {
+        let severity = match note.is_trouble {
+            true => Severity::Warning,
+            false => Severity::Note,
+        };
+        let place = match note.line {
+            0 => note.file.clone(),
+            line => format!("{}:{line}", note.file),
+        };
+        let remedy = "`switchhook acl list` shows the lists and who uses them; correct the name or the rule, then `switchhook acl reload`";
+        Finding::new(severity, note.text.clone(), place, remedy)
+    });
+    Ok(found.collect())
+}
+
 /// The names of hosts in a file of pjsip: line, key and name.
 #[must_use]
 pub fn hosts(text: &str) -> Vec<(usize, String, String)> {
@@ -203,6 +223,7 @@ fn is_name(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::acl::review::Note;
     use crate::asterisk::generate::includes::Included;
     use crate::doctor::evidence::Unresolved;
 
@@ -303,5 +324,29 @@ mod tests {
                 .evidence
                 .starts_with("pjsip_endpoint.conf:4: remote_hosts: ")
         );
+    }
+
+    #[test]
+    fn a_list_that_is_not_there_is_trouble_and_one_that_nobody_uses_is_not() {
+        let note = |text: &str, line, is_trouble| Note {
+            file: "acl.conf".to_owned(),
+            line,
+            text: text.to_owned(),
+            is_trouble,
+        };
+        let evidence = Evidence {
+            lists: Some(vec![note("missing", 3, true), note("unused", 0, false)]),
+            ..Evidence::default()
+        };
+        let found = lists(&evidence).unwrap();
+        let told = found
+            .iter()
+            .map(|one| (one.severity, one.evidence.as_str()));
+        let expected = [
+            (Severity::Warning, "acl.conf:3"),
+            (Severity::Note, "acl.conf"),
+        ];
+        assert_eq!(told.collect::<Vec<_>>(), expected);
+        assert!(lists(&Evidence::default()).is_err());
     }
 }

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use crate::acl::review::Note;
 use crate::asterisk::generate::includes::Included;
 use crate::config::external::{External, Known};
 use crate::config::ports::Ports;
@@ -22,6 +23,8 @@ pub struct Evidence {
     pub around: Surroundings,
     pub pbx: Pbx,
     pub files: Files,
+    /// What is amiss with the named lists; `None` when they were not looked at.
+    pub lists: Option<Vec<Note>>,
     pub tls: Option<Result<Tls, String>>,
     pub volume: Option<Volume>,
     pub disk: Option<Disk>,
