@@ -444,7 +444,10 @@ fn asterisk_is_told_and_has_to_show_the_change() {
         said,
         [
             "core show uptime seconds",
+            // Whatever others have ordered is done before, and this is done after.
+            "core show taskprocessors like stasis/m:security",
             "module reload acl",
+            "core show taskprocessors like stasis/m:security",
             "core show taskprocessors like stasis/m:security:all-",
             "core ping taskprocessor stasis/m:security:all-0000000b",
             "core ping taskprocessor stasis/m:security:all-0000000c",
