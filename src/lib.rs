@@ -1,7 +1,7 @@
 //! Switchhook, a telephone exchange in one container.
 //!
 //! Arrows between the rooms point down only. The pure rooms (`acl` but `store`, `units`, `config`, `health`, `phone`,
-//! `asterisk::{ami, conf, directories}`, all of `websms` but `spool` and `daemon`, all of `mail` but `queue`, `send` and `daemon`, `web::{address, retry_after}`, all of `autoban` but `firewall` and `daemon`, all of `nat` but `ask`, `look`, `files` and `daemon`, all of `doctor` but `gather` and `mend`, `certs::acme::{leaf, names, schedule, settings, trouble}`, `seed::plan`, `migrate::plan`, `init::{service, order, events, flood, hooks,
+//! `asterisk::{ami, conf, directories, tasks}`, all of `websms` but `spool` and `daemon`, all of `mail` but `queue`, `send` and `daemon`, `web::{address, retry_after}`, all of `autoban` but `firewall` and `daemon`, all of `nat` but `ask`, `look`, `files` and `daemon`, all of `doctor` but `gather` and `mend`, `certs::acme::{leaf, names, schedule, settings, trouble}`, `seed::plan`, `migrate::plan`, `init::{service, order, events, flood, hooks,
 //! shutdown}`, `logd::{syslog, asterisk_line, lines, fold,
 //! queue, ring, query, style}`) import nothing
 //! but each other.

@@ -27,8 +27,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Between two looks at work that takes some milliseconds.
 const BLINK: Duration = Duration::from_millis(2);
 
-/// Has a reload done, not only noted down, and returns what the console said: while the PBX starts it takes requests and carries them out afterwards, and
-/// its listeners meanwhile show what they have read before.
+/// Has a reload done, not only noted down, and returns what the console said: while the PBX starts it takes requests and
+/// carries them out afterwards, and its listeners meanwhile show what they have read before. What the listeners for lists make
+/// of it is done too.
 ///
 /// # Errors
 /// If the PBX is down or does not answer, or does not come to the end of an earlier reload.
@@ -37,7 +38,7 @@ pub fn ordered(console: &Path, command: &str) -> Result<String, CtlError> {
     order(console, command)
 }
 
-/// Waits until no other of our processes reloads anything of this PBX, and keeps them waiting until it is dropped.
+/// Waits until nothing of this PBX is reloaded any more, and keeps our other processes from it until it is dropped.
 ///
 /// Asterisk 22.10.1 does not bear two at once: a list's change has res_pjsip_config_wizard read all of PJSIP's objects in a
 /// thread of its own, and when res_pjsip reads them at the same time, each can wait for the other for ever, holding the
@@ -62,7 +63,11 @@ fn turn(console: &Path) -> Result<Flock<File>, CtlError> {
             File::from(held.map_err(failed)?),
             FlockArg::LockExclusiveNonblock,
         ) {
-            Ok(turn) => return Ok(turn),
+            Ok(turn) => {
+                // Somebody else may have had a list reloaded: by hand, or over AMI.
+                settle(console, START)?;
+                return Ok(turn);
+            }
             Err((_, Errno::EWOULDBLOCK | Errno::EINTR)) if Instant::now() < end => {
                 clock::pause(PAUSE)
             }
@@ -74,13 +79,11 @@ fn turn(console: &Path) -> Result<Flock<File>, CtlError> {
 
 /// One order, by who has the turn.
 fn order(console: &Path, command: &str) -> Result<String, CtlError> {
-    // Somebody else may have had a list reloaded: by hand, or over AMI.
-    settle(console)?;
     let end = Instant::now() + START;
     loop {
         let answer = control::run(console, command, PATIENCE)?;
         if !is_put_off(&answer) || Instant::now() >= end {
-            settle(console)?;
+            settle(console, START)?;
             return Ok(answer);
         }
         let left = end.saturating_duration_since(Instant::now());
@@ -93,14 +96,14 @@ fn order(console: &Path, command: &str) -> Result<String, CtlError> {
 ///
 /// A list's reload returns when its change is handed to them (main/named_acl.c); what they make of it is done when their
 /// task processors have done as many tasks as they had done and waiting then.
-fn settle(console: &Path) -> Result<(), CtlError> {
-    let end = Instant::now() + START;
+fn settle(console: &Path, patience: Duration) -> Result<(), CtlError> {
+    let end = Instant::now() + patience;
     let ask = || control::run(console, LISTENERS, PATIENCE);
     let mut waited_for = tasks(&ask()?);
     waited_for.retain(|tasks| tasks.waiting > 0);
     while !waited_for.is_empty() {
         if Instant::now() >= end {
-            return Err(CtlError::Busy(START));
+            return Err(CtlError::Busy(patience));
         }
         clock::pause(BLINK);
         let now = tasks(&ask()?);
@@ -185,6 +188,58 @@ fn is_put_off(answer: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixListener;
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// A console that shows the queue of one listener as (done, waiting), one after another; the last for ever.
+    fn console(looks: &'static [(u64, u64)]) -> (tempfile::TempDir, Receiver<String>) {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(directory.path().join("ctl")).unwrap();
+        let (sender, heard) = channel();
+        std::thread::spawn(move || {
+            let mut looks = looks.iter().peekable();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                stream.write_all(b"host/1/22.10.1\n").unwrap();
+                let mut bytes = [0; 512];
+                let count = stream.read(&mut bytes).unwrap();
+                let command = String::from_utf8_lossy(&bytes[..count]).into_owned();
+                if command.contains(LISTENERS) {
+                    let (done, waiting) = looks.peek().unwrap();
+                    let row =
+                        format!("stasis/m:security:all-0000000b {done} {waiting} 1 450 500\n");
+                    stream.write_all(row.as_bytes()).unwrap();
+                    if looks.len() > 1 {
+                        looks.next();
+                    }
+                }
+                if sender.send(command).is_err() {
+                    return;
+                }
+            }
+        });
+        (directory, heard)
+    }
+
+    #[test]
+    fn what_waits_for_a_listener_is_waited_for_and_what_comes_later_is_not() {
+        // At rest before the order; two wait after it, and while they are done others come.
+        let (directory, heard) = console(&[(5, 0), (5, 2), (6, 2), (7, 1)]);
+        ordered(&directory.path().join("ctl"), "module reload acl").unwrap();
+        let said: Vec<String> = heard.try_iter().collect();
+        let orders = said
+            .iter()
+            .position(|said| said.contains("module reload acl"));
+        assert_eq!((said.len(), orders), (5, Some(1)), "{said:?}");
+    }
+
+    #[test]
+    fn a_listener_that_does_not_come_to_an_end_is_told() {
+        let (directory, _heard) = console(&[(5, 1)]);
+        let settled = settle(&directory.path().join("ctl"), Duration::from_millis(50));
+        assert!(matches!(settled, Err(CtlError::Busy(_))), "{settled:?}");
+    }
 
     #[test]
     fn a_reload_that_was_put_off_is_told_from_one_that_was_done() {

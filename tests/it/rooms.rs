@@ -32,6 +32,7 @@ const PURE: &[&str] = &[
     "asterisk/directories/modules.rs",
     "asterisk/listeners.rs",
     "asterisk/listeners/settings.rs",
+    "asterisk/tasks.rs",
     "autoban/acl.rs",
     "autoban/blocklist.rs",
     "autoban/blocklist/loading.rs",

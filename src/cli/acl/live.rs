@@ -4,8 +4,7 @@
 //! so the file is touched first. It then tells the manager, PJSIP, IAX2, RTP and STIR/SHAKEN, which ask for their lists anew;
 //! ARI is not told, so ari.conf is touched and res_ari reloaded. What the manager and ARI took can be seen in the console; PJSIP
 //! and the others show no rules there, and take them after the answer, each in the queue of its subscription to the topic of such
-//! changes. A ping is put at the end of each queue: what answers it has taken the change before (`publish_acl_change`,
-//! `ast_sorcery_force_reload_object`, `cli_tps_ping`).
+//! changes (`publish_acl_change`, `ast_sorcery_force_reload_object`); `asterisk::reload` waits until each has done what stood there.
 //! `acl show` asks a database at once, without a reload; so it tells before one whether Asterisk can read the lists in use. After a
 //! restart of PostgreSQL its first question fails, and whoever asked it in a reload would be closed to everybody.
 //! Invariants: `Effect::Live` is said only after Asterisk itself showed the list as it is written; no reload is asked for while
@@ -29,13 +28,6 @@ const RELOAD_ARI: &str = "module reload res_ari.so";
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long a part may take to ask for its lists again.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Asterisk waits 5 s for the answer to a ping itself, and then ends as if it had come.
-const PING: Duration = Duration::from_secs(8);
-const PING_LOST: Duration = Duration::from_secs(5);
-/// How often one queue is asked: hundreds of phones on a busy machine take their time.
-const PINGS: u64 = 4;
-/// What the queues of those are called who listen to changes of lists, as they do to security events (main/stasis.c).
-const LISTENERS: &str = "stasis/m:security:all-";
 /// How long PID 1 may take to have Asterisk up again after it ended.
 const BACK: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(10);
@@ -86,13 +78,14 @@ pub(super) fn apply(
     touch(&home.join(crate::acl::FILE)).map_err(|error| Effect::Unproved {
         reason: format!("cannot touch `{}/acl.conf`: {error}", home.display()),
     })?;
-    // Where it ends over it, it reads the lists at its start.
-    let answer = reload::ordered(console.socket, RELOAD).unwrap_or_default();
-    let settled = console.settle();
-    match settled.and_then(|()| console.verify(&home, &answer, wanted, consumers)) {
+    let answer = reload::ordered(console.socket, RELOAD).map_err(Trouble::Console);
+    match answer.and_then(|answer| console.verify(&home, &answer, wanted, consumers)) {
+        // It runs, and one of its parts has not taken the lists.
+        Err(Trouble::Console(error @ CtlError::Busy(_))) => Err(Trouble::Console(error)),
+        // Where it ends over it, it reads the lists at its start.
         Err(Trouble::Console(_)) => {
             console.is_back().map_err(Trouble::effect)?;
-            console.verify(&home, &answer, wanted, consumers)
+            console.verify(&home, "", wanted, consumers)
         }
         verified => verified,
     }
@@ -177,29 +170,6 @@ impl Console<'_> {
         Ok(())
     }
 
-    /// Waits until all that listen to changes have handled this one: its message stands in their queues before our ping.
-    fn settle(&self) -> Result<(), Trouble> {
-        let shown = self.ask(&format!("core show taskprocessors like {LISTENERS}"))?;
-        for queue in listeners(&shown) {
-            let command = format!("core ping taskprocessor {queue}");
-            let is_lost = |answer: &str| {
-                // One that is gone meanwhile has nothing to take.
-                ping_time(answer).is_some_and(|time| time >= PING_LOST)
-            };
-            let mut tries = 1;
-            while is_lost(&control::run(self.socket, &command, PING)?) {
-                if tries == PINGS {
-                    return Err(Trouble::Differs(format!(
-                        "one of its parts has not taken the lists within {} s",
-                        PING_LOST.as_secs() * PINGS
-                    )));
-                }
-                tries += 1;
-            }
-        }
-        Ok(())
-    }
-
     /// Sees that Asterisk and its parts have the lists, after a reload that was answered so.
     fn verify(
         &self,
@@ -279,21 +249,6 @@ impl Console<'_> {
     }
 }
 
-/// The queues of the listeners in a table of queues; their names are its first column.
-fn listeners(shown: &str) -> impl Iterator<Item = &str> {
-    let names = shown
-        .lines()
-        .filter_map(|line| line.split_whitespace().next());
-    names.filter(|name| name.starts_with(LISTENERS))
-}
-
-/// `stasis/m:security:all-0000000b ping time: 0.000112 sec`; `None` where there was nobody to ask.
-fn ping_time(answer: &str) -> Option<Duration> {
-    let (_, time) = answer.split_once("ping time: ")?;
-    let seconds: f64 = time.split_whitespace().next()?.parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
 /// Whether Asterisk shows a list as it is written; `None` where it does not run.
 pub(super) fn in_force(paths: &Paths, list: &List) -> Option<bool> {
     let socket = paths.asterisk_control();
@@ -363,25 +318,6 @@ mod tests {
         );
         assert_eq!(rules("t"), None);
         assert_eq!(rules_of("\nCould not find ACL named 'x'\n", "x"), None);
-    }
-
-    #[test]
-    fn the_queues_of_listeners_are_told_from_others_and_a_lost_ping_from_an_answer() {
-        let shown = "Processor                                  Processed   In Queue  Max Depth  Low water High water\n\
-                     stasis/m:security:all-0000000b                     7          0          1        450        500\n\
-                     stasis/p:security:all-00000099                     7          0          1        450        500\n\
-                     stasis/m:security:all-0000001c                     0          0          0        450        500\n\n3 taskprocessors\n";
-        assert_eq!(
-            listeners(shown).collect::<Vec<_>>(),
-            [
-                "stasis/m:security:all-0000000b",
-                "stasis/m:security:all-0000001c"
-            ]
-        );
-        let answered = "\npinging stasis/m:security:all-0000000b ...\n\tstasis/m:security:all-0000000b ping time: 0.000112 sec\n\n";
-        assert_eq!(ping_time(answered), Some(Duration::from_micros(112)));
-        assert!(ping_time("\tx ping time: 5.000143 sec\n").unwrap() >= PING_LOST);
-        assert_eq!(ping_time("\nping failed: x not found\n\n"), None);
     }
 
     #[test]
