@@ -12,6 +12,7 @@ use crate::asterisk::control as cli_socket;
 use crate::config::pbx::Pbx;
 use crate::health::{Facts, Question, verdict};
 use crate::init::control::{Reply, Request, ask};
+use crate::sys::file;
 
 #[derive(Debug, Args)]
 pub struct HealthArgs {
@@ -56,13 +57,7 @@ pub fn run(args: &HealthArgs) -> ExitCode {
     {
         facts.pbx_silent = Some(error.to_string());
     }
-    if let Ok(volume) = nix::sys::statvfs::statvfs(&paths.volume()) {
-        facts.volume_free = Some(
-            volume
-                .blocks_available()
-                .saturating_mul(volume.fragment_size()),
-        );
-    }
+    facts.volume_free = file::free_space(&paths.volume());
     let question = if args.live {
         Question::Live
     } else {

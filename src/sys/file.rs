@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::stat::{Mode, fchmod};
+use nix::sys::statvfs::statvfs;
 use nix::unistd::{Gid, Uid, fchown};
 use thiserror::Error;
 
@@ -286,6 +287,16 @@ pub fn make_directory(path: &Path, mode: u32) -> Result<(), FileError> {
         .create(path)
         .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)))
         .map_err(FileError::io(Step::Write, path))
+}
+
+/// Bytes that the file system of this path has left for those who are not root; `None` where it does not say.
+pub fn free_space(path: &Path) -> Option<u64> {
+    let found = statvfs(path).ok()?;
+    Some(
+        found
+            .blocks_available()
+            .saturating_mul(found.fragment_size()),
+    )
 }
 
 #[derive(Clone, Copy)]

@@ -179,6 +179,7 @@ impl Bridge {
     /// Waits until the supervisor is told this, in these words; what it was told before is forgotten.
     pub fn is_told(&self, text: &str) -> String {
         let mut told = self.told.borrow_mut();
+        let until = Instant::now() + PATIENCE;
         loop {
             if let Some(at) = told.iter().position(|known| known.contains(text)) {
                 return told.drain(..=at).next_back().unwrap_or_default();
@@ -186,6 +187,8 @@ impl Bridge {
             let mut buffer = [0; 4096];
             let length = self.notices.recv(&mut buffer);
             let length = length.unwrap_or_else(|e| panic!("never told `{text}` ({e}): {told:?}"));
+            // Its sign of life comes sooner than the socket's patience ends.
+            assert!(Instant::now() < until, "never told `{text}`: {told:?}");
             told.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
         }
     }

@@ -35,6 +35,8 @@ fn d05_a_full_disk_is_our_trouble_and_no_message_is_forgotten() {
     assert_eq!(refused.status, 503);
     assert!(refused.header("retry-after").is_some());
     assert!(taken > 10, "{taken}");
+    // What little there is may do for a short text. The trouble is not over then.
+    taken += usize::from(bridge.post("/hook", &form("1", "2", "short")).status == 200);
     bridge.is_told("no message is taken: the disk of the spool is full");
     std::fs::remove_file(&filler).unwrap();
     assert_eq!(bridge.post("/hook", &body).status, 200);

@@ -24,7 +24,7 @@ use super::fetch::Fetch;
 use super::plan::{Entrance, Plan};
 use super::protocol::{Asked, Protocol};
 use super::trial::test_of;
-use crate::sys::clock;
+use crate::sys::{clock, file};
 use crate::websms::api::route;
 use crate::websms::daemon::Office;
 use crate::websms::media::token_of;
@@ -53,6 +53,9 @@ pub struct Counter {
 
 /// For health.
 const SPOOL: &str = "spool";
+/// So much is free where a spool that was full takes everything again: the largest body, in the log of the database and in
+/// the database, with its pages. Short messages may find a place long before.
+const ROOM: u64 = 4 * LARGEST_BODY as u64;
 const INTERFACES: &str = "interfaces";
 
 impl Counter {
@@ -107,8 +110,12 @@ impl Counter {
             .report(SPOOL, Some(format!("no message is taken: {error}")));
     }
 
+    /// It has taken something. That is the end of its trouble if it would take anything.
     pub fn has_no_trouble(&self) {
-        if self.in_trouble.load(Ordering::Relaxed) && self.in_trouble.swap(false, Ordering::Relaxed)
+        if self.in_trouble.load(Ordering::Relaxed)
+            && file::free_space(&self.office.paths.state().join("websms"))
+                .is_none_or(|free| free >= ROOM)
+            && self.in_trouble.swap(false, Ordering::Relaxed)
         {
             self.office.report(SPOOL, None);
         }
