@@ -161,12 +161,6 @@ pub const VARIABLES: &[Variable] = &[
         "The file with the cookie by which that server knows us.",
     ),
     variable(
-        "PULSE_LATENCY_MSEC",
-        "",
-        Form::Text,
-        "How many milliseconds of the console's sound are given to the sound server ahead of time; the images with sound set 120.",
-    ),
-    variable(
         "WEBSMSD_PORT",
         "",
         Form::Text,

@@ -33,6 +33,10 @@ impl Server {
             .args(["--disallow-exit", "--log-level=error"])
             .args(["--load", "module-null-sink sink_name=probe rate=48000"])
             .args(["--load", "module-null-source source_name=quiet"])
+            .args([
+                "--load",
+                "module-sine-source source_name=voice frequency=440",
+            ])
             .args(["--load", &socket])
             .env("HOME", directory.path())
             .env("XDG_RUNTIME_DIR", directory.path())
@@ -49,14 +53,18 @@ impl Server {
                 Err(ended.text)
             }
         });
-        // As a microphone; else it is the sink's monitor, which speaks in pieces too large for a telephone.
-        let ended = server.pactl(&["set-default-source", "quiet"]);
-        assert_eq!(ended.code, 0, "{}", ended.text);
+        server.listen_to("quiet");
         server
     }
 
     fn address(&self) -> String {
         format!("unix:{}/native", self.directory.path().display())
+    }
+
+    /// What the console hears from its next call on.
+    fn listen_to(&self, source: &str) {
+        let ended = self.pactl(&["set-default-source", source]);
+        assert_eq!(ended.code, 0, "{}", ended.text);
     }
 
     fn pactl(&self, words: &[&str]) -> Ended {
@@ -136,6 +144,20 @@ fn samples(path: &Path) -> Vec<i16> {
         .collect()
 }
 
+/// Which share of a sound's energy is a tone of this frequency, in Hz.
+fn tone(sound: &[i16], frequency: f64) -> f64 {
+    let (mut real, mut imaginary, mut energy) = (0.0, 0.0, 0.0);
+    for (at, sample) in (0u32..).zip(sound) {
+        let sample = f64::from(*sample);
+        let (sine, cosine) = (std::f64::consts::TAU * frequency * f64::from(at) / 8000.0).sin_cos();
+        real += sample * cosine;
+        imaginary += sample * sine;
+        energy += sample * sample;
+    }
+    let count = f64::from(u32::try_from(sound.len()).unwrap()).max(1.0);
+    2.0 * (real * real + imaginary * imaginary) / (count * energy.max(1.0))
+}
+
 /// Plays the prompt on the console; decibels between it and what was heard, and how many times as loud that was.
 fn play(server: &Server, demo: &Demo, prompt: &[i16]) -> (f64, f64) {
     let recorder = server.record(demo.path("heard.raw"));
@@ -165,7 +187,6 @@ fn play(server: &Server, demo: &Demo, prompt: &[i16]) -> (f64, f64) {
 }
 
 #[test]
-#[ignore = "a machine that has other work stutters: alone by `cargo nextest run --test image --run-ignored only -E 'test(/^sound/)'`"]
 fn a_prompt_played_on_the_console_arrives_at_the_sound_server() {
     let server = Server::start();
     // It runs before there is any way to the sound.
@@ -198,11 +219,12 @@ fn a_prompt_played_on_the_console_arrives_at_the_sound_server() {
         .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
         .collect();
 
-    // A voice in real time on a machine that others share may stutter: the best of three counts.
-    let best = (0..3)
-        .map(|_| play(&server, &demo, &prompt))
-        .find(|(distance, ratio)| *distance < 4.0 && (0.5..2.0).contains(ratio));
-    assert!(best.is_some(), "what was heard was not the prompt");
+    // The second time as well as the first: one that is started anew may begin otherwise.
+    for _ in 0..2 {
+        let (distance, ratio) = play(&server, &demo, &prompt);
+        assert!(distance < 4.0, "{distance:.2} dB: that is not the prompt");
+        assert!((0.5..2.0).contains(&ratio), "{ratio:.2} times as loud");
+    }
 
     // Each check is heard.
     for word in ["sound_1", "sound_2", "sound_3", "sound_4"] {
@@ -233,26 +255,32 @@ fn a_prompt_played_on_the_console_arrives_at_the_sound_server() {
         });
     }
 
-    // The console calls the echo test, and is a call like any other.
-    let dialled = demo.make("sound_6", &[]);
-    assert_eq!(dialled.code, 0, "{}", dialled.text);
-    until("a call of the console", || {
+    // The console calls the echo test, and hears what the microphone does. A second call is like the first.
+    server.listen_to("voice");
+    for _ in 0..2 {
+        let recorder = server.record(demo.path("heard.raw"));
+        let dialled = demo.make("sound_6", &[]);
+        assert_eq!(dialled.code, 0, "{}", dialled.text);
+        until("one's own voice", || {
+            let heard = recorder.samples();
+            let tail = &heard[heard.len().saturating_sub(4000)..];
+            match tone(tail, 440.0) {
+                share if share > 0.8 => Ok(()),
+                share => Err(format!("{share:.2} of the sound is that tone")),
+            }
+        });
         let channels = demo.exchange.asterisk("core show channels concise");
-        if channels.contains("Console/") {
-            Ok(())
-        } else {
-            Err(channels)
-        }
-    });
-    until("the end of the call", || {
-        demo.exchange.asterisk("channel request hangup all");
-        let channels = demo.exchange.asterisk("core show channels concise");
-        if channels.contains("Console/") {
-            Err(channels)
-        } else {
-            Ok(())
-        }
-    });
+        assert!(channels.contains("Console/"), "{channels}");
+        demo.exchange.asterisk("console hangup");
+        until("the end of the call", || {
+            let channels = demo.exchange.asterisk("core show channels concise");
+            if channels.contains("Console/") {
+                Err(channels)
+            } else {
+                Ok(())
+            }
+        });
+    }
 
     let disabled = demo.make("sound_disable", &environment);
     assert_eq!(disabled.code, 0, "{}", disabled.text);
