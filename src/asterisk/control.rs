@@ -19,7 +19,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use thiserror::Error;
 
-const PREFIX: &str = "cli quit after ";
+pub(super) const PREFIX: &str = "cli quit after ";
 /// Asterisk reads a command into 512 bytes, prefix and zero byte included.
 const MAX_COMMAND: usize = 511 - PREFIX.len();
 const MAX_GREETING: usize = 512;

@@ -15,7 +15,7 @@ use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::stat::Mode;
 
 use super::control::{self, CtlError};
-use super::tasks::{Tasks, tasks};
+use super::tasks::tasks;
 use crate::sys::clock;
 
 /// How long it may take for one command.
@@ -24,8 +24,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const START: Duration = Duration::from_secs(60);
 /// Between two tries while another reload goes on.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Between two looks at work that takes some milliseconds.
-const BLINK: Duration = Duration::from_millis(2);
 
 /// Has a reload done, not only noted down, and returns what the console said: while the PBX starts it takes requests and
 /// carries them out afterwards, and its listeners meanwhile show what they have read before. What the listeners for lists make
@@ -83,7 +81,9 @@ fn order(console: &Path, command: &str) -> Result<String, CtlError> {
     loop {
         let answer = control::run(console, command, PATIENCE)?;
         if !is_put_off(&answer) || Instant::now() >= end {
-            settle(console, START)?;
+            if command == LISTS {
+                settle(console, START)?;
+            }
             return Ok(answer);
         }
         let left = end.saturating_duration_since(Instant::now());
@@ -94,30 +94,37 @@ fn order(console: &Path, command: &str) -> Result<String, CtlError> {
 
 /// Waits until those who listen for changes of lists have worked off what has come to them so far.
 ///
-/// A list's reload returns when its change is handed to them (main/named_acl.c); what they make of it is done when their
-/// task processors have done as many tasks as they had done and waiting then.
+/// A list's reload returns when its change is handed to them (main/named_acl.c). What is at work in a task processor is not
+/// counted in its queue any more, nor among what is done; so a ping is put behind it (main/taskprocessor.c, cli_tps_ping).
 fn settle(console: &Path, patience: Duration) -> Result<(), CtlError> {
     let end = Instant::now() + patience;
-    let ask = || control::run(console, LISTENERS, PATIENCE);
-    let mut waited_for = tasks(&ask()?);
-    waited_for.retain(|tasks| tasks.waiting > 0);
-    while !waited_for.is_empty() {
-        if Instant::now() >= end {
-            return Err(CtlError::Busy(patience));
+    let shown = control::run(console, LISTENERS, PATIENCE)?;
+    for tasks in tasks(&shown) {
+        let command = format!("core ping taskprocessor {}", tasks.of);
+        // One that is gone meanwhile has nothing to take.
+        while ping_time(&control::run(console, &command, PING)?).is_some_and(|it| it >= PING_LOST) {
+            if Instant::now() >= end {
+                return Err(CtlError::Busy(patience));
+            }
         }
-        clock::pause(BLINK);
-        let now = tasks(&ask()?);
-        let works = |before: &Tasks| {
-            let of = |now: &Tasks| now.of == before.of && now.done < before.done + before.waiting;
-            now.iter().any(of)
-        };
-        waited_for.retain(works);
     }
     Ok(())
 }
 
+/// `stasis/m:security:all-0000000b ping time: 0.000112 sec`; `None` where there was nobody to ask.
+fn ping_time(answer: &str) -> Option<Duration> {
+    let (_, time) = answer.split_once("ping time: ")?;
+    let seconds: f64 = time.split_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
 /// The task processors of those who subscribe to the topic on which changes of lists come (main/security_events.c).
 const LISTENERS: &str = "core show taskprocessors like stasis/m:security";
+/// Asterisk waits 5 s for the answer to a ping, and then ends as if it had come.
+const PING_LOST: Duration = Duration::from_secs(5);
+const PING: Duration = Duration::from_secs(8);
+/// What tells its listeners that lists have changed.
+const LISTS: &str = "module reload acl";
 
 /// A module that did not take its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,29 +199,41 @@ mod tests {
     use std::os::unix::net::UnixListener;
     use std::sync::mpsc::{Receiver, channel};
 
-    /// A console that shows the queue of one listener as (done, waiting), one after another; the last for ever.
-    fn console(looks: &'static [(u64, u64)]) -> (tempfile::TempDir, Receiver<String>) {
+    const ROWS: &str = "stasis/m:security:all-0000000b 7 0 1 450 500\n\
+                        stasis/m:security:all-0000000c 0 0 0 450 500\n";
+    const PING_B: &str = "core ping taskprocessor stasis/m:security:all-0000000b";
+    const PING_C: &str = "core ping taskprocessor stasis/m:security:all-0000000c";
+
+    /// A console with two listeners. The first answers pings after these seconds, one after another, the last for ever; the
+    /// second is gone.
+    fn console(times: &'static [&str]) -> (tempfile::TempDir, Receiver<String>) {
         let directory = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(directory.path().join("ctl")).unwrap();
         let (sender, heard) = channel();
         std::thread::spawn(move || {
-            let mut looks = looks.iter().peekable();
+            let mut times = times.iter().peekable();
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 stream.write_all(b"host/1/22.10.1\n").unwrap();
                 let mut bytes = [0; 512];
                 let count = stream.read(&mut bytes).unwrap();
-                let command = String::from_utf8_lossy(&bytes[..count]).into_owned();
-                if command.contains(LISTENERS) {
-                    let (done, waiting) = looks.peek().unwrap();
-                    let row =
-                        format!("stasis/m:security:all-0000000b {done} {waiting} 1 450 500\n");
-                    stream.write_all(row.as_bytes()).unwrap();
-                    if looks.len() > 1 {
-                        looks.next();
+                let sent = String::from_utf8_lossy(&bytes[..count]).into_owned();
+                let command = sent.trim_end_matches('\0');
+                let command = command.strip_prefix(control::PREFIX).unwrap_or(command);
+                let answer = match command {
+                    LISTENERS => ROWS.to_owned(),
+                    PING_B => {
+                        let time = *times.peek().unwrap();
+                        if times.len() > 1 {
+                            times.next();
+                        }
+                        format!("\tstasis/m:security:all-0000000b ping time: {time} sec\n")
                     }
-                }
-                if sender.send(command).is_err() {
+                    PING_C => "ping failed: not found\n".to_owned(),
+                    _ => "done\n".to_owned(),
+                };
+                stream.write_all(answer.as_bytes()).unwrap();
+                if sender.send(command.to_owned()).is_err() {
                     return;
                 }
             }
@@ -223,21 +242,27 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_for_a_listener_is_waited_for_and_what_comes_later_is_not() {
-        // At rest before the order; two wait after it, and while they are done others come.
-        let (directory, heard) = console(&[(5, 0), (5, 2), (6, 2), (7, 1)]);
-        ordered(&directory.path().join("ctl"), "module reload acl").unwrap();
+    fn each_listener_has_answered_before_and_after_lists_are_reloaded() {
+        let (directory, heard) = console(&["0.000112", "5.000087", "0.000112"]);
+        ordered(&directory.path().join("ctl"), LISTS).unwrap();
         let said: Vec<String> = heard.try_iter().collect();
-        let orders = said
-            .iter()
-            .position(|said| said.contains("module reload acl"));
-        assert_eq!((said.len(), orders), (5, Some(1)), "{said:?}");
+        let before = [LISTENERS, PING_B, PING_C, LISTS];
+        let after = [LISTENERS, PING_B, PING_B, PING_C];
+        assert_eq!(said, [before, after].concat());
+    }
+
+    #[test]
+    fn what_tells_no_listener_is_not_waited_for() {
+        let (directory, heard) = console(&["0.000112"]);
+        ordered(&directory.path().join("ctl"), "module reload cdr").unwrap();
+        let said: Vec<String> = heard.try_iter().collect();
+        assert_eq!(said, [LISTENERS, PING_B, PING_C, "module reload cdr"]);
     }
 
     #[test]
     fn a_listener_that_does_not_come_to_an_end_is_told() {
-        let (directory, _heard) = console(&[(5, 1)]);
-        let settled = settle(&directory.path().join("ctl"), Duration::from_millis(50));
+        let (directory, _heard) = console(&["5.000087"]);
+        let settled = settle(&directory.path().join("ctl"), Duration::ZERO);
         assert!(matches!(settled, Err(CtlError::Busy(_))), "{settled:?}");
     }
 

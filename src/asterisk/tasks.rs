@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What one task processor has done and still has to do, the task that runs included.
+/// What one task processor has done and still has to do. The task that runs is in neither.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tasks {
     pub of: String,

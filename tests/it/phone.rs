@@ -195,10 +195,9 @@ fn a_running_asterisk_reloads_and_is_asked_for_proof() {
         heard.try_iter().collect::<Vec<_>>(),
         [
             "database show registrar contact",
-            // What others have ordered is done before and after.
+            // What others have ordered is done before.
             "core show taskprocessors like stasis/m:security",
             "module reload res_pjsip.so",
-            "core show taskprocessors like stasis/m:security",
             "pjsip show endpoint ann",
             "pjsip show auth ann-iauth"
         ]
