@@ -123,8 +123,8 @@ const LISTENERS: &str = "core show taskprocessors like stasis/m:security";
 /// Asterisk waits 5 s for the answer to a ping, and then ends as if it had come.
 const PING_LOST: Duration = Duration::from_secs(5);
 const PING: Duration = Duration::from_secs(8);
-/// What tells its listeners that lists have changed.
-const LISTS: &str = "module reload acl";
+/// The order that tells its listeners that lists have changed.
+pub const LISTS: &str = "module reload acl";
 
 /// A module that did not take its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

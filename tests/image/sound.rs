@@ -7,6 +7,7 @@ use crate::demo::Demo;
 use crate::docker::{Ended, run};
 use crate::exchange::Recipe;
 use crate::lines::until;
+use crate::media::share_of_tone;
 use crate::speech::{delay, loudness, spectral_distance};
 
 const PROMPT: &str = "vm-intro";
@@ -144,20 +145,6 @@ fn samples(path: &Path) -> Vec<i16> {
         .collect()
 }
 
-/// Which share of a sound's energy is a tone of this frequency, in Hz.
-fn tone(sound: &[i16], frequency: f64) -> f64 {
-    let (mut real, mut imaginary, mut energy) = (0.0, 0.0, 0.0);
-    for (at, sample) in (0u32..).zip(sound) {
-        let sample = f64::from(*sample);
-        let (sine, cosine) = (std::f64::consts::TAU * frequency * f64::from(at) / 8000.0).sin_cos();
-        real += sample * cosine;
-        imaginary += sample * sine;
-        energy += sample * sample;
-    }
-    let count = f64::from(u32::try_from(sound.len()).unwrap()).max(1.0);
-    2.0 * (real * real + imaginary * imaginary) / (count * energy.max(1.0))
-}
-
 /// Plays the prompt on the console; decibels between it and what was heard, and how many times as loud that was.
 fn play(server: &Server, demo: &Demo, prompt: &[i16]) -> (f64, f64) {
     let recorder = server.record(demo.path("heard.raw"));
@@ -264,7 +251,7 @@ fn a_prompt_played_on_the_console_arrives_at_the_sound_server() {
         until("one's own voice", || {
             let heard = recorder.samples();
             let tail = &heard[heard.len().saturating_sub(4000)..];
-            match tone(tail, 440.0) {
+            match share_of_tone(tail, 440.0) {
                 share if share > 0.8 => Ok(()),
                 share => Err(format!("{share:.2} of the sound is that tone")),
             }

@@ -392,6 +392,15 @@ fn databases_that_cannot_be_used_are_told() {
     assert!(told(78, &["list"]).contains("does not speak"));
 }
 
+/// As Asterisk shows the queues of two listeners.
+const QUEUES: &str = "
+Processor                                                       Processed   In Queue  Max Depth  Low water High water
+stasis/m:security:all-0000000b                                          2          0          1        450        500
+stasis/m:security:all-0000000c                                          0          0          0        450        500
+
+2 taskprocessors
+";
+
 #[test]
 fn asterisk_is_told_and_has_to_show_the_change() {
     let house = House::new();
@@ -400,6 +409,13 @@ fn asterisk_is_told_and_has_to_show_the_change() {
     let shown = "ACL: odd\n----\n  0:  deny - 10.0.0.1/255.255.255.255\n";
     let heard = house.stand_in(move |command| match command {
         "module reload acl" => "Module 'acl' reloaded successfully.\n".to_owned(),
+        "core show taskprocessors like stasis/m:security" => QUEUES.to_owned(),
+        "core ping taskprocessor stasis/m:security:all-0000000c" => {
+            "\nping failed: not found\n".to_owned()
+        }
+        ping if ping.starts_with("core ping taskprocessor") => {
+            "ping time: 0.001234 sec\n".to_owned()
+        }
         _ => shown.to_owned(),
     });
     let old = fs::metadata(house.file("acl.conf"))
@@ -416,8 +432,12 @@ fn asterisk_is_told_and_has_to_show_the_change() {
             "core show uptime seconds",
             // Whatever others have ordered is done before, and this is done after.
             "core show taskprocessors like stasis/m:security",
+            "core ping taskprocessor stasis/m:security:all-0000000b",
+            "core ping taskprocessor stasis/m:security:all-0000000c",
             "module reload acl",
             "core show taskprocessors like stasis/m:security",
+            "core ping taskprocessor stasis/m:security:all-0000000b",
+            "core ping taskprocessor stasis/m:security:all-0000000c",
             "acl show odd",
             "manager show user me"
         ]

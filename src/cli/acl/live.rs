@@ -23,7 +23,6 @@ use crate::asterisk::reload;
 use crate::config::paths::Paths;
 use crate::init::control::{Reply, Request, ask};
 
-const RELOAD: &str = "module reload acl";
 const RELOAD_ARI: &str = "module reload res_ari.so";
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long a part may take to ask for its lists again.
@@ -78,7 +77,7 @@ pub(super) fn apply(
     touch(&home.join(crate::acl::FILE)).map_err(|error| Effect::Unproved {
         reason: format!("cannot touch `{}/acl.conf`: {error}", home.display()),
     })?;
-    let answer = reload::ordered(console.socket, RELOAD).map_err(Trouble::Console);
+    let answer = reload::ordered(console.socket, reload::LISTS).map_err(Trouble::Console);
     match answer.and_then(|answer| console.verify(&home, &answer, wanted, consumers)) {
         // It runs, and one of its parts has not taken the lists.
         Err(Trouble::Console(error @ CtlError::Busy(_))) => Err(Trouble::Console(error)),
